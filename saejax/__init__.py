@@ -1,0 +1,1 @@
+"""saejax: sparse autoencoders on vision-language models, in JAX."""

@@ -1,0 +1,68 @@
+"""The modality gap, its direction, and how concepts lie to it."""
+
+import dataclasses
+
+import numpy as np
+
+_RANDOM = 10_000  # Directions that make up a floor.
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+  """Means and covariance of the training rows of two modalities."""
+
+  mean_image_D: np.ndarray
+  mean_text_D: np.ndarray
+  within_DD: np.ndarray  # Covariance about each modality's own mean, averaged.
+
+  @property
+  def gap(self) -> float:
+    """‖μ_ι − μ_τ‖."""
+    return float(np.linalg.norm(self.mean_image_D - self.mean_text_D))
+
+  @property
+  def direction_D(self) -> np.ndarray:
+    """w = (μ_ι − μ_τ) / ‖μ_ι − μ_τ‖."""
+    difference_D = self.mean_image_D - self.mean_text_D
+    return difference_D / max(np.linalg.norm(difference_D), 1e-12)
+
+
+def fit(image_nD: np.ndarray, text_nD: np.ndarray) -> Fit:
+  """Fits means and the within-modality covariance."""
+  covariance = lambda x_nD: np.cov(x_nD.astype(np.float64), rowvar=False)
+  return Fit(
+    mean_image_D=image_nD.mean(0, dtype=np.float64),
+    mean_text_D=text_nD.mean(0, dtype=np.float64),
+    within_DD=(covariance(image_nD) + covariance(text_nD)) / 2,
+  )
+
+
+def effective_rank(covariance_DD: np.ndarray) -> float:
+  """exp of the entropy of the spectrum (Roy and Vetterli, 2007)."""
+  share_D = np.clip(np.linalg.eigvalsh(covariance_DD), 0, None)
+  share_D = share_D / share_D.sum()
+  share_D = share_D[share_D > 0]
+  return float(np.exp(-(share_D * np.log(share_D)).sum()))
+
+
+def cosines(rows_SD: np.ndarray, direction_D: np.ndarray) -> np.ndarray:
+  """|cos| of rows to a unit direction; NaN for zero rows."""
+  norm_S = np.linalg.norm(rows_SD, axis=1)
+  with np.errstate(invalid='ignore', divide='ignore'):
+    return abs(rows_SD @ direction_D) / norm_S
+
+
+def floors(fit_: Fit, seed: int = 0) -> dict[str, float]:
+  """Median |cos| to the gap direction of random directions of two kinds.
+
+  'isotropic' ones know nothing; 'covariance' ones are drawn with the rows' own
+  within-modality covariance, the sterner floor.
+  """
+  rng = np.random.default_rng(seed)
+  d = len(fit_.direction_D)
+  isotropic_ND = rng.normal(size=(_RANDOM, d))
+  values_D, vectors_DD = np.linalg.eigh(fit_.within_DD)
+  root_D = np.sqrt(np.clip(values_D, 0, None))
+  matched_ND = (rng.normal(size=(_RANDOM, d)) * root_D) @ vectors_DD.T
+  median = lambda x_ND: float(np.median(cosines(x_ND, fit_.direction_D)))
+  return {'isotropic': median(isotropic_ND), 'covariance': median(matched_ND)}

@@ -1,0 +1,115 @@
+"""Dictionaries on disk: a folder of `config.json` and `sae.safetensors`.
+
+The only owner of the format, which a dozen lines of NumPy can read.
+"""
+
+from collections.abc import Mapping
+import json
+import os
+from typing import Any
+
+import jax
+import numpy as np
+
+from saejax import nn
+from saejax import types
+from saejax.store import files
+from saejax.store import manifest
+
+FORMAT = 'saejax-sae'
+VERSION = 1
+CONFIG, WEIGHTS = 'config.json', 'sae.safetensors'
+_COLLECTIONS = {
+  'params': ('w_enc', 'b_enc', 'w_dec', 'b_dec'),
+  'constants': ('center', 'scale', 'threshold'),
+}
+# What a module is made of; the rest of `config.json` says where it came from.
+_FIELDS = ('d', 's', 'k', 'modalities', 'use_b_dec')
+
+
+def save(
+  path: str,
+  sae: nn.LinearSAE,
+  variables: types.ArrayTree,
+  provenance: Mapping[str, Any] | None = None,
+) -> None:
+  """Writes a dictionary; the folder appears whole or not at all.
+
+  Args:
+    path: a folder, made if need be.
+    sae: the module.
+    variables: what `sae.apply` takes: 'params' and 'constants'.
+    provenance: anything JSON that says how it was made.
+  """
+  arch = next(k for k, v in nn.ARCHITECTURES.items() if type(sae) is v)
+  arrays = {
+    name: np.asarray(jax.device_get(array))
+    for collection in variables.values()
+    for name, array in collection.items()
+  }
+  arrays['threshold'] = np.float32(arrays.get('threshold', 0.0))[...]
+  config = {
+    'format': FORMAT,
+    'version': VERSION,
+    'arch': arch,
+    **{name: getattr(sae, name) for name in _FIELDS},
+    'provenance': dict(provenance or {}),
+  }
+  os.makedirs(path, exist_ok=True)
+  files.write_arrays(os.path.join(path, WEIGHTS), arrays)
+  manifest.write_json(os.path.join(path, CONFIG), config)
+
+
+def read_config(path: str) -> dict[str, Any]:
+  """Reads and checks a dictionary's `config.json`."""
+  file = os.path.join(path, CONFIG)
+  if not os.path.exists(file):
+    raise types.UserError(
+      f'There is no dictionary at {path}: it has no {CONFIG}. '
+      'A run keeps its dictionary in its folder sae/.'
+    )
+  with open(file, encoding='utf-8') as f:
+    config = json.load(f)
+  if config.get('format') != FORMAT or config.get('version') != VERSION:
+    raise types.UserError(
+      f'{file} has format {config.get("format")!r} version '
+      f'{config.get("version")}; expected {FORMAT!r} version {VERSION}.'
+    )
+  if config['arch'] not in nn.ARCHITECTURES:
+    raise types.UserError(
+      f'{file} has arch {config["arch"]!r}; known are '
+      f'{sorted(nn.ARCHITECTURES)}.'
+    )
+  return config
+
+
+def load(path: str | os.PathLike[str]) -> tuple[nn.LinearSAE, types.ArrayTree]:
+  """Reads a dictionary: `sae, params = load(path)`; `sae.apply(params, x)`.
+
+  Raises:
+    UserError: no dictionary there, or one that is damaged.
+  """
+  path = os.fspath(path)
+  config = read_config(path)
+  fields = {name: config[name] for name in _FIELDS}
+  fields['modalities'] = tuple(fields['modalities'])
+  sae = nn.ARCHITECTURES[config['arch']](**fields)
+  try:
+    arrays = files.map_arrays(os.path.join(path, WEIGHTS))
+  except (FileNotFoundError, ValueError) as e:
+    raise types.UserError(f'The dictionary at {path} is damaged: {e}') from e
+  expected = jax.eval_shape(
+    lambda: sae.init(jax.random.key(0), method=lambda module: module.w_dec)
+  )
+  variables: dict[str, dict[str, jax.Array]] = {}
+  for collection, leaves in expected.items():
+    for name, leaf in leaves.items():
+      found = arrays[name].shape if name in arrays else None
+      if found != leaf.shape:
+        raise types.UserError(
+          f'The dictionary at {path} has {name} of shape {found}; its '
+          f'{CONFIG} asks for {leaf.shape}.'
+        )
+      array = jax.numpy.asarray(arrays[name], leaf.dtype)
+      variables.setdefault(collection, {})[name] = array
+  return sae, variables

@@ -1,0 +1,206 @@
+"""CLIP (Radford et al., arXiv 2103.00020) in Linen.
+
+Two pre-norm transformers, projected into one space: a ViT with a class token
+over images, a causal text tower read at its end-of-text token. Parameter
+paths are the names of `transformers.CLIPModel`.
+"""
+
+import dataclasses
+from typing import Any
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+from saejax.models import transformer
+
+# `transformers` treats this id as "the largest id is the end of text", the
+# rule of OpenAI's first release; any other id is looked for itself.
+_LEGACY_EOS_ID = 2
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TowerConfig:
+  """What one tower's part of a Hugging Face `config.json` says."""
+
+  hidden_size: int
+  intermediate_size: int
+  num_hidden_layers: int
+  num_attention_heads: int
+  hidden_act: str = 'quick_gelu'
+  layer_norm_eps: float = 1e-5
+  # Vision.
+  image_size: int = 224
+  patch_size: int = 32
+  # Text.
+  vocab_size: int = 49408
+  max_position_embeddings: int = 77
+  eos_token_id: int = 49407
+
+  @classmethod
+  def from_dict(cls, config: dict[str, Any]) -> 'TowerConfig':
+    known = {f.name for f in dataclasses.fields(cls)}
+    return cls(**{k: v for k, v in config.items() if k in known})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CLIPConfig:
+  vision: TowerConfig
+  text: TowerConfig
+  projection_dim: int
+  logit_scale_init_value: float = 2.6592
+
+  @classmethod
+  def from_dict(cls, config: dict[str, Any]) -> 'CLIPConfig':
+    """Reads a Hugging Face CLIP config (its `to_dict()`)."""
+    return cls(
+      vision=TowerConfig.from_dict(config['vision_config']),
+      text=TowerConfig.from_dict(config['text_config']),
+      projection_dim=config['projection_dim'],
+      logit_scale_init_value=config.get('logit_scale_init_value', 2.6592),
+    )
+
+
+def _encoder(config: TowerConfig, dtype) -> transformer.Encoder:
+  return transformer.Encoder(
+    config.num_hidden_layers,
+    config.num_attention_heads,
+    config.intermediate_size,
+    config.hidden_act,
+    config.layer_norm_eps,
+    dtype,
+    name='encoder',
+  )
+
+
+class VisionEmbeddings(nn.Module):
+  config: TowerConfig
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, image_BHWC):
+    c = self.config
+    x_BhwD = nn.Conv(
+      c.hidden_size,
+      (c.patch_size, c.patch_size),
+      (c.patch_size, c.patch_size),
+      padding='VALID',
+      use_bias=False,
+      dtype=self.dtype,
+      name='patch_embedding',
+    )(image_BHWC)
+    b, h, w, d = x_BhwD.shape
+    init = nn.initializers.normal(0.02)
+    class_D = self.param('class_embedding', init, (d,))
+    class_B1D = jnp.broadcast_to(class_D.astype(self.dtype), (b, 1, d))
+    x_BTD = jnp.concatenate([class_B1D, x_BhwD.reshape(b, h * w, d)], axis=1)
+    position_TD = nn.Embed(h * w + 1, d, name='position_embedding').embedding
+    return x_BTD + position_TD[None].astype(self.dtype)
+
+
+class VisionTower(nn.Module):
+  config: TowerConfig
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, image_BHWC) -> tuple[jax.Array, transformer.Out]:
+    eps = self.config.layer_norm_eps
+    x_BTD = VisionEmbeddings(self.config, self.dtype, name='embeddings')(
+      image_BHWC
+    )
+    # The missing letter is the checkpoint's.
+    x_BTD = nn.LayerNorm(eps, dtype=self.dtype, name='pre_layrnorm')(x_BTD)
+    x_BTD, out = _encoder(self.config, self.dtype)(x_BTD)
+    out['tokens'] = x_BTD  # Not normalised, as in the reference.
+    norm = nn.LayerNorm(eps, dtype=self.dtype, name='post_layernorm')
+    out['pooled'] = norm(x_BTD[:, 0])
+    return out['pooled'], out
+
+
+class TextEmbeddings(nn.Module):
+  config: TowerConfig
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, ids_BT):
+    c = self.config
+    init = nn.initializers.normal(0.02)
+    token = nn.Embed(
+      c.vocab_size, c.hidden_size, embedding_init=init, name='token_embedding'
+    )
+    position = nn.Embed(
+      c.max_position_embeddings,
+      c.hidden_size,
+      embedding_init=init,
+      name='position_embedding',
+    )
+    x_BTD = token(ids_BT) + position.embedding[None, : ids_BT.shape[1]]
+    return x_BTD.astype(self.dtype)
+
+
+class TextTower(nn.Module):
+  config: TowerConfig
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, ids_BT) -> tuple[jax.Array, transformer.Out]:
+    c = self.config
+    x_BTD = TextEmbeddings(c, self.dtype, name='embeddings')(ids_BT)
+    # Causal, so padding after the end of text is never seen: no mask for it.
+    mask_BHTT = nn.make_causal_mask(ids_BT)
+    x_BTD, out = _encoder(c, self.dtype)(x_BTD, mask_BHTT)
+    norm = nn.LayerNorm(
+      c.layer_norm_eps, dtype=self.dtype, name='final_layer_norm'
+    )
+    out['tokens'] = norm(x_BTD)
+    legacy = c.eos_token_id == _LEGACY_EOS_ID
+    is_end_BT = ids_BT if legacy else ids_BT == c.eos_token_id
+    end_B = jnp.argmax(is_end_BT, axis=1)
+    out['pooled'] = jnp.take_along_axis(
+      out['tokens'], end_B[:, None, None], axis=1
+    )[:, 0]
+    return out['pooled'], out
+
+
+class CLIP(nn.Module):
+  """Both towers. `image` and `text` return (unit rows [B, D], out)."""
+
+  config: CLIPConfig
+  dtype: jnp.dtype = jnp.float32
+
+  def setup(self):
+    c = self.config
+    project = lambda: nn.Dense(
+      c.projection_dim, use_bias=False, dtype=self.dtype
+    )
+    self.vision_model = VisionTower(c.vision, self.dtype)
+    self.text_model = TextTower(c.text, self.dtype)
+    self.visual_projection = project()
+    self.text_projection = project()
+    self.logit_scale = self.param(
+      'logit_scale', nn.initializers.constant(c.logit_scale_init_value), ()
+    )
+
+  def image(self, image_BHWC: jax.Array) -> tuple[jax.Array, transformer.Out]:
+    """Embeds preprocessed images [B, H, W, 3]."""
+    pooled_BD, out = self.vision_model(image_BHWC)
+    out['projected'] = self.visual_projection(pooled_BD)
+    return unit_rows(out['projected']), out
+
+  def text(self, ids_BT: jax.Array) -> tuple[jax.Array, transformer.Out]:
+    """Embeds token ids [B, T] that hold one end-of-text token a row."""
+    pooled_BD, out = self.text_model(ids_BT)
+    out['projected'] = self.text_projection(pooled_BD)
+    return unit_rows(out['projected']), out
+
+  def __call__(self, image_BHWC, ids_BT):
+    """Returns image rows, text rows and the logit scale (not a logarithm)."""
+    image_BD, _ = self.image(image_BHWC)
+    text_BD, _ = self.text(ids_BT)
+    return image_BD, text_BD, jnp.exp(self.logit_scale)
+
+
+def unit_rows(x_BD: jax.Array) -> jax.Array:
+  """Scales rows to unit L2 norm, in float32."""
+  x_BD = x_BD.astype(jnp.float32)
+  return x_BD / jnp.linalg.norm(x_BD, axis=-1, keepdims=True)

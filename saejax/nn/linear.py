@@ -1,0 +1,150 @@
+"""What every SAE with a linear encoder shares: its parameters and its scale.
+
+  u = (x − c)·s        standardised; c and s by modality, or for all
+  pre = u W_enc + b_enc
+  z = activate(pre) / s
+  x̂ = z W_dec + b_dec / s + c
+
+Codes and reconstructions are on the stored scale, whatever was centred or
+scaled on the way. Variants say how `pre` becomes `z`.
+"""
+
+from collections.abc import Sequence
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+from saejax import ops
+from saejax import sharding
+from saejax import types
+
+
+class LinearSAE(nn.Module):
+  """Parameters, standardisation and decoder; a variant adds `activate`.
+
+  Attributes:
+    d: embedding width.
+    s: dictionary size.
+    k: mean number of active concepts a row.
+    modalities: what the rows of `center` and `scale` are for; with a single
+      name they are for all rows.
+    use_b_dec: whether the decoder has a bias to learn (else it stays 0).
+    dtype: of the encoder's matmul; parameters and sums stay float32.
+  """
+
+  d: int
+  s: int
+  k: int
+  modalities: Sequence[str] = ('all',)
+  use_b_dec: bool = True
+  dtype: str = 'float32'
+
+  def setup(self):
+    zeros, m = nn.initializers.zeros, len(self.modalities)
+    self.w_dec = self.param(
+      'w_dec',
+      lambda key: ops.unit_rows(jax.random.normal(key, (self.s, self.d))),
+    )
+    # The encoder starts as the decoder's transpose, so that codes mean
+    # something from the first step (Gao et al., arXiv 2406.04093, A.1).
+    self.w_enc = self.param('w_enc', lambda _: self.w_dec.T)
+    self.b_enc = self.param('b_enc', zeros, (self.s,))
+    self.b_dec = self.param('b_dec', zeros, (self.d,))
+    self.center_MD = self.variable(
+      'constants', 'center', jnp.zeros, (m, self.d)
+    )
+    self.scale_M = self.variable('constants', 'scale', jnp.ones, (m,))
+
+  def activate(self, pre_BS: jax.Array, *, train: bool) -> types.Codes:
+    """Pre-activations to codes, on the scale the encoder reads."""
+    raise NotImplementedError
+
+  def _constants(self, modality_B) -> tuple[jax.Array, jax.Array]:
+    """Each row's centre [B or 1, D] and scale [B or 1, 1]."""
+    center_MD, scale_M = self.center_MD.value, self.scale_M.value
+    if len(self.modalities) == 1:
+      return center_MD, scale_M[:, None]
+    if modality_B is None:
+      raise ValueError(
+        'This SAE standardises each modality by itself: pass modality_B, '
+        f'the index of each row in {tuple(self.modalities)}.'
+      )
+    # A matmul rather than a gather, which Explicit axes would refuse.
+    one_hot_BM = jax.nn.one_hot(modality_B, len(self.modalities))
+    return one_hot_BM @ center_MD, one_hot_BM @ scale_M[:, None]
+
+  def _pre(self, u_BD: jax.Array) -> jax.Array:
+    pre_BS = jnp.einsum(
+      'BD,DS->BS',
+      u_BD.astype(self.dtype),
+      self.w_enc.astype(self.dtype),
+      preferred_element_type=jnp.float32,
+    )
+    return pre_BS + self.b_enc[None]
+
+  def preactivations(
+    self, x_BD: jax.Array, modality_B: jax.Array | None = None
+  ) -> jax.Array:
+    """What the activation chooses from [B, S], on the encoder's scale."""
+    center_BD, scale_B1 = self._constants(modality_B)
+    return self._pre((x_BD - center_BD) * scale_B1)
+
+  def encode(
+    self, x_BD: jax.Array, modality_B: jax.Array | None = None
+  ) -> types.Codes:
+    """Codes of rows, as at inference."""
+    _, scale_B1 = self._constants(modality_B)
+    codes = self.activate(self.preactivations(x_BD, modality_B), train=False)
+    return scale_codes(codes, 1 / scale_B1)
+
+  def decode(
+    self, codes: types.Codes, modality_B: jax.Array | None = None
+  ) -> jax.Array:
+    """Reconstructions [B, D] of codes."""
+    center_BD, scale_B1 = self._constants(modality_B)
+    b_dec_D = self.b_dec if self.use_b_dec else jnp.zeros_like(self.b_dec)
+    return decode_with(codes, self.w_dec) + b_dec_D[None] / scale_B1 + center_BD
+
+  def __call__(
+    self,
+    x_BD: jax.Array,
+    modality_B: jax.Array | None = None,
+    *,
+    train: bool = False,
+  ) -> types.Output:
+    """Encodes and decodes; `train` selects codes as in training."""
+    center_BD, scale_B1 = self._constants(modality_B)
+    u_BD = (x_BD - center_BD) * scale_B1
+    pre_BS = self._pre(u_BD)
+    codes = scale_codes(self.activate(pre_BS, train=train), 1 / scale_B1)
+    return types.Output(
+      codes=codes,
+      xhat_BD=self.decode(codes, modality_B),
+      aux={'pre_BS': pre_BS, 'u_BD': u_BD, 'scale_B1': scale_B1},
+    )
+
+
+def scale_codes(codes: types.Codes, factor_B1: jax.Array) -> types.Codes:
+  """Multiplies each row's codes by a factor."""
+  if isinstance(codes, types.Dense):
+    return types.Dense(codes.z_BS * factor_B1)
+  return codes.replace(values_BK=codes.values_BK * factor_B1)
+
+
+def decode_with(codes: types.Codes, w_SD: jax.Array) -> jax.Array:
+  """Codes times a dictionary, on whatever mesh is current."""
+  if isinstance(codes, types.Dense):
+    return jnp.einsum(
+      'BS,SD->BD',
+      codes.z_BS,
+      w_SD,
+      out_sharding=sharding.out_spec(sharding.DATA, None),
+    )
+  return ops.sparse_decode(
+    codes.values_BK,
+    codes.index_BK,
+    w_SD,
+    batch_axis=sharding.axis(sharding.DATA),
+    axis=sharding.axis(sharding.MODEL),
+  )

@@ -1,0 +1,23 @@
+"""Functions of arrays for sparse codes: JAX only, usable in any project.
+
+Each works with no mesh; where its arrays are split over a mesh, name the axes:
+`batch_axis` for rows, `axis` for concepts.
+"""
+
+from saejax.ops.selection import batch_top_k
+from saejax.ops.selection import top_k
+from saejax.ops.sparse import fired
+from saejax.ops.sparse import sparse_decode
+from saejax.ops.sparse import to_dense
+from saejax.ops.sphere import remove_parallel
+from saejax.ops.sphere import unit_rows
+
+__all__ = [
+  'batch_top_k',
+  'fired',
+  'remove_parallel',
+  'sparse_decode',
+  'to_dense',
+  'top_k',
+  'unit_rows',
+]

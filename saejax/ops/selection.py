@@ -1,0 +1,166 @@
+"""Which codes stay: the k largest of a row, or of a whole batch.
+
+Ties go to the lowest index, on every mesh.
+"""
+
+import functools
+
+import jax
+from jax import lax
+import jax.numpy as jnp
+
+from saejax.ops import manual
+from saejax.ops import sparse
+
+P = jax.P
+
+
+def _local_top_k(x_BS: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
+  # Behind the barriers lies a trap: XLA's CPU backend turns a slice of what
+  # top_k returns into a full sort (50 times slower). One barrier for both
+  # results would crash the compiler of JAX 0.10 on some meshes.
+  values_BK, index_BK = lax.top_k(x_BS, k)
+  barrier = lax.optimization_barrier
+  return barrier(values_BK), barrier(index_BK)
+
+
+def _sharded_top_k(x_bs: jax.Array, k: int, axis: str):
+  """Each shard nominates its k largest; the winners are among them."""
+  s = x_bs.shape[1]
+  values_bk, index_bk = _local_top_k(x_bs, min(k, s))
+  index_bk += lax.axis_index(axis) * s
+  # Gathered shard by shard, candidates of equal value lie in rising index, so
+  # top_k breaks ties among them as it would on the whole row.
+  values_bM = lax.all_gather(values_bk, axis, axis=1, tiled=True)
+  index_bM = lax.all_gather(index_bk, axis, axis=1, tiled=True)
+  values_bk, place_bk = _local_top_k(values_bM, k)
+  return values_bk, jnp.take_along_axis(index_bM, place_bk, axis=1)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
+def _top_k(x_BS, k, batch_axis, axis):
+  select = (
+    functools.partial(_local_top_k, k=k)
+    if axis is None
+    else functools.partial(_sharded_top_k, k=k, axis=axis)
+  )
+  rows = P(batch_axis, None)
+  return manual.over_shards(select, (P(batch_axis, axis),), (rows, rows))(x_BS)
+
+
+def _top_k_forward(x_BS, k, batch_axis, axis):
+  values_BK, index_BK = _top_k(x_BS, k, batch_axis, axis)
+  return (values_BK, index_BK), (index_BK, x_BS.shape[1])
+
+
+def _top_k_backward(k, batch_axis, axis, residuals, cotangents):
+  del k
+  index_BK, s = residuals
+  return (
+    sparse.to_dense(
+      cotangents[0], index_BK, s, batch_axis=batch_axis, axis=axis
+    ),
+  )
+
+
+_top_k.defvjp(_top_k_forward, _top_k_backward)
+
+
+def top_k(
+  x_BS: jax.Array,
+  k: int,
+  *,
+  batch_axis: str | None = None,
+  axis: str | None = None,
+) -> tuple[jax.Array, jax.Array]:
+  """The k largest entries of each row, largest first.
+
+  Exact on any mesh; over a split dictionary only k candidates a shard travel.
+
+  Args:
+    x_BS: rows to choose from.
+    k: how many, at most S.
+    batch_axis: mesh axis that splits B, if any.
+    axis: mesh axis that splits S, if any.
+
+  Returns:
+    Values [B, k], through which gradients reach `x_BS`, and indices [B, k].
+  """
+  if not 0 < k <= x_BS.shape[1]:
+    raise ValueError(f'k={k} is outside 1…{x_BS.shape[1]}, the row length.')
+  return _top_k(x_BS, k, batch_axis, axis)
+
+
+def _bits(x: jax.Array) -> jax.Array:
+  """Non-negative floats as integers of the same order."""
+  return lax.bitcast_convert_type(x.astype(jnp.float32), jnp.int32)
+
+
+def _largest(count_at_least, n: int, high: int) -> jax.Array:
+  """The largest t in [1, high] with at least n entries ≥ t; 1 if none has.
+
+  `count_at_least(t)` falls as t rises. Stops early once it is n exactly.
+  """
+
+  def undecided(state):
+    low, high, count = state
+    return (high - low > 1) & (count != n)
+
+  def halve(state):
+    low, high, count = state
+    middle = low + (high - low) // 2
+    at_middle = count_at_least(middle)
+    enough = at_middle >= n
+    return (
+      jnp.where(enough, middle, low),
+      jnp.where(enough, high, middle),
+      jnp.where(enough, at_middle, count),
+    )
+
+  one = jnp.int32(1)
+  low, _, _ = lax.while_loop(
+    undecided, halve, (one, jnp.int32(high), count_at_least(one))
+  )
+  return low
+
+
+def batch_top_k(pre_BS: jax.Array, n: int) -> jax.Array:
+  """Keeps the n largest positive entries of a whole batch; the rest are 0.
+
+  BatchTopK (Bussmann et al., arXiv 2412.06410) with n = k·B. Exact: a
+  bisection over the bits of the floats, then over flat indices for ties. It
+  is made of comparisons and sums alone, so it runs unchanged on any mesh.
+
+  Args:
+    pre_BS: pre-activations.
+    n: how many entries to keep, at most B·S.
+
+  Returns:
+    z_BS, in which gradients reach the kept entries.
+  """
+  b, s = pre_BS.shape
+  if not 0 < n <= b * s:
+    raise ValueError(f'n={n} is outside 1…{b * s}, the size of the batch.')
+  if b * s >= 2**31:
+    raise ValueError(
+      f'A batch of {b}×{s} has more entries than int32 counts: use a '
+      'smaller batch.'
+    )
+  bits_BS = lax.stop_gradient(_bits(jnp.maximum(pre_BS, 0)))
+  # Entries of bits ≥ 1 are positive; the largest float has bits < 2**31 - 1.
+  threshold = _largest(lambda t: jnp.sum(bits_BS >= t), n, 2**31 - 1)
+  above_BS = bits_BS > threshold
+  tied_BS = bits_BS == threshold
+  wanted = n - jnp.sum(above_BS)
+
+  def lowest(_):
+    rows_B1 = lax.broadcasted_iota(jnp.int32, (b, s), 0)
+    place_BS = rows_B1 * s + lax.broadcasted_iota(jnp.int32, (b, s), 1)
+    # The `wanted` lowest places are the largest of their complements.
+    order_BS = jnp.where(tied_BS, b * s - place_BS, 0)
+    cut = _largest(lambda t: jnp.sum(order_BS >= t), wanted, b * s + 1)
+    return order_BS >= cut
+
+  ambiguous = jnp.sum(tied_BS) > wanted
+  kept_BS = above_BS | lax.cond(ambiguous, lowest, lambda _: tied_BS, None)
+  return jnp.where(kept_BS, pre_BS, 0)

@@ -1,0 +1,84 @@
+"""The mesh and one table from parameter names to their places on it.
+
+The programs run on a mesh of two Explicit axes: 'data' splits the batch,
+'model' the dictionary. Modules and ops work without any mesh as well.
+"""
+
+from collections.abc import Sequence
+
+import jax
+from jax.sharding import AxisType
+
+from saejax import types
+
+DATA, MODEL = 'data', 'model'
+P = jax.P
+
+# By the last part of a leaf's path, so Adam's moments follow their parameter.
+RULES = {
+  'w_enc': P(None, MODEL),
+  'w_dec': P(MODEL, None),
+  'b_enc': P(MODEL),
+  'b_dec': P(),
+  'center': P(),
+  'scale': P(),
+  'idle_S': P(MODEL),
+}
+
+
+def make_mesh(shape: Sequence[int] | None = None) -> jax.sharding.Mesh:
+  """A ('data', 'model') mesh; without a shape all devices split the batch."""
+  shape = tuple(shape or (jax.device_count(), 1))
+  if len(shape) != 2 or min(shape) < 1:
+    raise types.UserError(
+      f'A mesh is two positive numbers, data,model; got {shape}.'
+    )
+  if shape[0] * shape[1] > jax.device_count():
+    raise types.UserError(
+      f'A mesh of {shape[0]}×{shape[1]} needs {shape[0] * shape[1]} devices; '
+      f'there are {jax.device_count()}.'
+    )
+  return jax.make_mesh(
+    shape,
+    (DATA, MODEL),
+    axis_types=(AxisType.Explicit,) * 2,
+    devices=jax.devices()[: shape[0] * shape[1]],
+  )
+
+
+def axis(name: str) -> str | None:
+  """The name, if the current mesh has such an axis; else None."""
+  return name if name in jax.sharding.get_abstract_mesh().axis_names else None
+
+
+def out_spec(*names: str | None) -> jax.P | None:
+  """An `out_sharding` for contractions: None unless axes are Explicit."""
+  mesh = jax.sharding.get_abstract_mesh()
+  explicit = mesh.axis_names and all(
+    t == AxisType.Explicit for t in mesh.axis_types
+  )
+  return P(*(axis(n) if n else None for n in names)) if explicit else None
+
+
+def infer_shardings(
+  abstract_tree: types.ArrayTree, mesh: jax.sharding.Mesh
+) -> types.ArrayTree:
+  """Maps every leaf to its NamedSharding; scalars are replicated.
+
+  Raises:
+    ValueError: a leaf that is not a scalar has no rule.
+  """
+
+  def rule(path, leaf):
+    name = jax.tree_util.keystr(path[-1:], simple=True)
+    if name in RULES:
+      return jax.NamedSharding(mesh, RULES[name])
+    if leaf.ndim:
+      raise ValueError(
+        f'No sharding rule for {jax.tree_util.keystr(path)} of shape '
+        f'{leaf.shape}: add {name!r} to sharding.RULES, which knows '
+        f'{sorted(RULES)}.'
+      )
+    return jax.NamedSharding(mesh, P())
+
+  return jax.tree_util.tree_map_with_path(rule, abstract_tree)

@@ -1,0 +1,220 @@
+"""The run: a store in, a folder with a dictionary out; killed, it resumes."""
+
+from collections.abc import Iterator
+import contextlib
+import functools
+import os
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from saejax import io
+from saejax import sharding
+from saejax import types
+from saejax.data import batches
+from saejax.store import manifest
+from saejax.train import calibrate
+from saejax.train import checkpoint
+from saejax.train import config as config_lib
+from saejax.train import logging
+from saejax.train import provenance
+from saejax.train import state as state_lib
+from saejax.train import step as step_lib
+
+P = jax.P
+RUN, DICTIONARY = 'run.json', 'sae'
+_CALIBRATION_ROWS = 4096  # Rows whose pre-activations are held at once.
+
+
+def _open_run(out: str, config: config_lib.TrainConfig, resume: bool) -> None:
+  """Makes the run's folder, or checks that it is this very run's."""
+  record = {'format': 'saejax-run', 'config': config_lib.to_json(config)}
+  file = os.path.join(out, RUN)
+  if os.path.exists(out) and not os.path.isdir(out):
+    raise types.UserError(f'--out={out} is a file; name a folder.')
+  names = os.listdir(out) if os.path.isdir(out) else []
+  if not names:
+    os.makedirs(out, exist_ok=True)
+    record['provenance'] = provenance.collect()
+    manifest.write_json(file, record)
+    return
+  if RUN not in names:
+    raise types.UserError(
+      f'--out={out} holds other files (such as {sorted(names)[0]}). Choose '
+      'an empty or new folder.'
+    )
+  if not resume:
+    raise types.UserError(
+      f'--out={out} holds another run. Add --resume to go on with it, or '
+      'choose another folder.'
+    )
+  found, asked = provenance.read_json(file)['config'], record['config']
+  asked = provenance.as_json(asked)
+  differ = [k for k in asked if found.get(k) != asked[k]]
+  if differ:
+    changes = ', '.join(f'{k}: {found.get(k)} → {asked[k]}' for k in differ)
+    raise types.UserError(
+      f'--out={out} holds a run with other settings ({changes}). Resume '
+      'with the same flags, or choose another folder.'
+    )
+
+
+def _place(
+  load, which_B: np.ndarray, rows_B: np.ndarray, shape, spec: P, mesh
+) -> jax.Array:
+  """An array on the mesh, of which each process reads only its own rows."""
+  cache = {}
+
+  def local(index):
+    key = (index[0].start, index[0].stop)
+    if key not in cache:
+      cache[key] = load(which_B[index[0]], rows_B[index[0]])
+    return cache[key]
+
+  return jax.make_array_from_callback(
+    shape, jax.NamedSharding(mesh, spec), local
+  )
+
+
+def make_batch(
+  plan: config_lib.Plan, mesh: jax.sharding.Mesh, step: int
+) -> types.Batch:
+  """The batch of a step, on the mesh."""
+  which_B, rows_B = plan.mixture.rows_of(step)
+  modality_M = np.asarray(plan.modality_of, np.int32)
+  b = len(rows_B)
+  place = functools.partial(_place, which_B=which_B, rows_B=rows_B, mesh=mesh)
+  return types.Batch(
+    x_BD=place(
+      plan.mixture.take, shape=(b, plan.sae.d), spec=P(sharding.DATA, None)
+    ),
+    modality_B=place(
+      lambda which_b, _: modality_M[which_b],
+      shape=(b,),
+      spec=P(sharding.DATA),
+    ),
+  )
+
+
+def _check_mesh(plan: config_lib.Plan, mesh: jax.sharding.Mesh) -> None:
+  data, model = mesh.shape[sharding.DATA], mesh.shape[sharding.MODEL]
+  if plan.mixture.batch % data or plan.sae.s % model:
+    raise types.UserError(
+      f'--mesh={data},{model} does not divide the work: --batch='
+      f'{plan.mixture.batch} must be a multiple of {data}, and the '
+      f'dictionary of {plan.sae.s} concepts a multiple of {model}.'
+    )
+
+
+def _val_preactivations(
+  plan: config_lib.Plan, variables: types.ArrayTree
+) -> Iterator[tuple[np.ndarray, float]]:
+  """Pre-activations of every row of `val`, weighted as in training."""
+  apply = jax.jit(functools.partial(plan.sae.apply, method='preactivations'))
+  shares = np.asarray(plan.mixture.shares) / np.sum(plan.mixture.shares)
+  for stream, share, modality in zip(
+    plan.mixture.streams, shares, plan.modality_of, strict=True
+  ):
+    rows = stream.rows('val')
+    for start in range(0, len(rows), _CALIBRATION_ROWS):
+      x_BD = stream.take(rows[start : start + _CALIBRATION_ROWS])
+      x_BD = x_BD.astype(np.float32)
+      modality_B = np.full(len(x_BD), modality, np.int32)
+      with jax.default_matmul_precision('highest'):
+        pre_BS = apply(variables, x_BD, modality_B)
+      yield np.asarray(pre_BS), share / len(rows)
+
+
+def finish(
+  plan: config_lib.Plan, state: state_lib.TrainState
+) -> types.ArrayTree:
+  """The trained variables on the host, their threshold calibrated on `val`."""
+  variables = jax.tree.map(
+    lambda x: jax.numpy.asarray(jax.device_get(x)), state.variables
+  )
+  if 'threshold' in variables['constants']:
+    threshold = calibrate.exact_threshold(
+      lambda: _val_preactivations(plan, variables), plan.sae.k
+    )
+    variables['constants']['threshold'] = jax.numpy.asarray(threshold)
+  return variables
+
+
+def _run_steps(
+  config: config_lib.TrainConfig,
+  plan: config_lib.Plan,
+  mesh: jax.sharding.Mesh,
+  manager: ocp.CheckpointManager,
+  metrics_file: str | None,
+) -> state_lib.TrainState:
+  """Takes every step that is not in a checkpoint yet."""
+  tx = step_lib.make_optimiser(
+    config.lr, plan.steps, config.weight_decay, config.clip
+  )
+  state, shardings = state_lib.create(
+    plan.sae, tx, plan.constants, config.seed, mesh
+  )
+  state, start = checkpoint.restore_latest(manager, state)
+  if metrics_file:
+    logging.truncate(metrics_file, start)
+  replicated = jax.NamedSharding(mesh, P())
+  train_step = jax.jit(
+    step_lib.make_train_step(
+      plan.sae,
+      tx,
+      aux_weight=config.aux_weight,
+      aux_k=plan.aux_k,
+      dead_after=plan.dead_after,
+    ),
+    donate_argnums=0,
+    out_shardings=(shardings, replicated, replicated),
+  )
+  writer = logging.MetricsWriter(
+    metrics_file,
+    start=start,
+    steps=plan.steps,
+    every=config.log_every,
+    batch=config.batch,
+  )
+  make = functools.partial(make_batch, plan, mesh)
+  with contextlib.closing(writer), jax.set_mesh(mesh):
+    ahead = batches.prefetch(make, range(start, plan.steps))
+    for step, batch in enumerate(ahead, start=start + 1):
+      state, metrics, logs = train_step(state, batch)
+      writer.add(step, metrics, logs)
+      if step % config.checkpoint_every == 0 or step == plan.steps:
+        checkpoint.save(manager, step, state)
+  return state
+
+
+def train(
+  config: config_lib.TrainConfig, out: str, resume: bool = False
+) -> str:
+  """Trains an SAE; returns the folder of its dictionary, `out/sae`.
+
+  The same config gives the same bits on the same mesh, versions and threads,
+  however often it was killed and resumed.
+
+  Raises:
+    UserError, StoreError: the config cannot be run; nothing was written.
+  """
+  plan = config_lib.make_plan(config)
+  mesh = sharding.make_mesh(config.mesh)
+  _check_mesh(plan, mesh)
+  dictionary = os.path.join(out, DICTIONARY)
+  _open_run(out, config, resume)
+  if os.path.exists(os.path.join(dictionary, io.CONFIG)):
+    return dictionary  # A resumed run that had ended.
+  is_first = jax.process_index() == 0
+  metrics_file = os.path.join(out, 'metrics.jsonl') if is_first else None
+  manager = checkpoint.open_manager(
+    os.path.join(out, 'checkpoints'), config.keep
+  )
+  with contextlib.closing(manager):
+    state = _run_steps(config, plan, mesh, manager, metrics_file)
+    manager.wait_until_finished()
+  variables = finish(plan, state)
+  if is_first:
+    io.save(dictionary, plan.sae, variables, provenance.of_run(config, plan))
+  return dictionary

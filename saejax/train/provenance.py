@@ -1,0 +1,70 @@
+"""Where a result comes from: versions, commit, store, seeds."""
+
+import functools
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+from typing import Any
+
+import jax
+
+from saejax.train import config as config_lib
+
+_PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
+
+
+@functools.cache
+def _commit() -> str | None:
+  """The commit of the checkout that saejax runs from, if it is one."""
+  here = os.path.dirname(os.path.abspath(__file__))
+  try:
+    done = subprocess.run(
+      ['git', '-C', here, 'rev-parse', 'HEAD'],
+      capture_output=True,
+      text=True,
+      timeout=10,
+      check=True,
+    )
+  except (OSError, subprocess.SubprocessError):
+    return None
+  return done.stdout.strip()
+
+
+def collect() -> dict[str, Any]:
+  """Versions and hardware, as JSON."""
+  return {
+    'python': platform.python_version(),
+    **{name: importlib.metadata.version(name) for name in _PACKAGES},
+    'commit': _commit(),
+    'platform': jax.default_backend(),
+    'device': jax.devices()[0].device_kind,
+    'devices': jax.device_count(),
+    'processes': jax.process_count(),
+    'cpus': os.cpu_count(),
+  }
+
+
+def of_run(
+  config: config_lib.TrainConfig, plan: config_lib.Plan
+) -> dict[str, Any]:
+  """What a dictionary's `config.json` says of its making."""
+  return as_json(
+    {
+      'config': config_lib.to_json(config),
+      'steps': plan.steps,
+      'store_hash': plan.store_hash,
+      'environment': collect(),
+    }
+  )
+
+
+def as_json(data: Any) -> Any:
+  """Data as it reads back from JSON: tuples become lists."""
+  return json.loads(json.dumps(data))
+
+
+def read_json(path: str) -> Any:
+  with open(path, encoding='utf-8') as f:
+    return json.load(f)

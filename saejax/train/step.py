@@ -1,0 +1,106 @@
+"""One step of training, a pure function."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from saejax import losses
+from saejax import metrics as metrics_lib
+from saejax import nn
+from saejax import ops
+from saejax import types
+from saejax.train import state as state_lib
+
+TrainState = state_lib.TrainState
+Logs = dict[str, jax.Array]
+TrainStep = Callable[
+  [TrainState, types.Batch], tuple[TrainState, metrics_lib.Metrics, Logs]
+]
+_THRESHOLD_DECAY = 0.99
+_IDLE_MOST = 2**30  # Rows; keeps the counter from wrapping around.
+
+
+def make_optimiser(
+  lr: float, steps: int, weight_decay: float, clip: float
+) -> optax.GradientTransformation:
+  """AdamW under 5 % linear warm-up, then cosine to 1e-6; clipped gradients."""
+  warmup = max(steps // 20, 1)
+  schedule = optax.join_schedules(
+    [
+      optax.linear_schedule(0.0, lr, warmup),
+      optax.cosine_decay_schedule(
+        lr, max(steps - warmup, 1), alpha=min(1e-6 / lr, 1.0)
+      ),
+    ],
+    [warmup],
+  )
+  return optax.chain(
+    optax.clip_by_global_norm(clip),
+    optax.adamw(schedule, weight_decay=weight_decay),
+  )
+
+
+def follow_threshold(
+  constants: types.ArrayTree, step: jax.Array, z_BS: jax.Array
+) -> types.ArrayTree:
+  """Moves the threshold towards the smallest code this batch kept."""
+  smallest = jnp.min(jnp.where(z_BS > 0, z_BS, jnp.inf))
+  old = constants['threshold']
+  moved = _THRESHOLD_DECAY * old + (1 - _THRESHOLD_DECAY) * smallest
+  new = jnp.where(step == 0, smallest, moved)
+  new = jnp.where(jnp.isfinite(smallest), new, old)
+  return constants | {'threshold': new.astype(jnp.float32)}
+
+
+def make_train_step(
+  sae: nn.LinearSAE,
+  tx: optax.GradientTransformation,
+  *,
+  aux_weight: float,
+  aux_k: int,
+  dead_after: int,
+) -> TrainStep:
+  """Returns step(state, batch) -> (state, metrics, logs); jit it once.
+
+  The loss is the unexplained share of variance plus `aux_weight` times AuxK
+  over concepts idle for more than `dead_after` rows.
+  """
+
+  def loss_fn(params, state, batch):
+    variables = {'params': params, 'constants': state.constants}
+    out = sae.apply(variables, batch.x_BD, batch.modality_B, train=True)
+    loss = losses.unexplained(batch, out)
+    if aux_weight:
+      dead_S = state.idle_S > dead_after
+      aux = losses.aux_k(batch, out, params, dead_S, aux_k)
+      loss = loss + aux_weight * aux
+    return loss, out
+
+  def train_step(state: TrainState, batch: types.Batch):
+    grad = jax.value_and_grad(loss_fn, has_aux=True)
+    (loss, out), grads = grad(state.params, state, batch)
+    w_dec = state.params['w_dec']
+    grads = grads | {'w_dec': ops.remove_parallel(grads['w_dec'], w_dec)}
+    updates, opt_state = tx.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    params = params | {'w_dec': ops.unit_rows(params['w_dec'])}
+    constants = state.constants
+    if 'threshold' in constants:
+      z_BS = out.codes.z_BS * out.aux['scale_B1']
+      constants = follow_threshold(constants, state.step, z_BS)
+    fired_S = metrics_lib.fired(out.codes, sae.s)
+    idle_S = jnp.minimum(state.idle_S + batch.x_BD.shape[0], _IDLE_MOST)
+    idle_S = jnp.where(fired_S, 0, idle_S)
+    state = TrainState(
+      step=state.step + 1,
+      params=params,
+      constants=constants,
+      opt_state=opt_state,
+      idle_S=idle_S,
+    )
+    logs = {'loss': loss, 'dead': jnp.mean(idle_S > dead_after)}
+    return state, metrics_lib.Metrics.of(batch, out), logs
+
+  return train_step

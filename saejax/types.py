@@ -1,0 +1,73 @@
+"""The legend of letters, and the types every part of saejax speaks.
+
+Array names end in the letters of their axes: `x_BD` is batch by width. One
+letter, one meaning, everywhere:
+
+  B  batch            N  rows             n  some of the rows
+  D  embedding width  S  dictionary size  K  active concepts of a row
+  M  modalities       F  factors, labels  G  groups (images)
+  L  layers           T  tokens           C  classes
+  H, W  height and width of an image; in attention H is heads
+  R  bootstrap draws  O  objects of a scene
+  1  an axis of one
+
+Lower-case letters stand for a part of an axis: `x_nD` is some rows of `x_ND`.
+"""
+
+from typing import Any
+
+import flax
+import jax
+
+ArrayTree = Any  # A nested dict of arrays, as Flax keeps parameters.
+
+
+class UserError(ValueError):
+  """A mistake of the person at the keyboard; programs print its one line."""
+
+
+@flax.struct.dataclass
+class Dense:
+  """Codes as an array [B, S], mostly zeros."""
+
+  z_BS: jax.Array
+
+
+@flax.struct.dataclass
+class Sparse:
+  """Codes as K values a row and their concepts; padding is (0, S)."""
+
+  values_BK: jax.Array
+  index_BK: jax.Array
+
+
+Codes = Dense | Sparse
+
+
+@flax.struct.dataclass
+class Output:
+  """What every SAE returns.
+
+  Attributes:
+    codes: activations of concepts, on the stored scale.
+    xhat_BD: the reconstruction, on the stored scale.
+    aux: what the variant adds for its losses: `pre_BS` pre-activations,
+      `u_BD` the standardised input, `scale_B1` the factor that standardised
+      each row.
+  """
+
+  codes: Codes
+  xhat_BD: jax.Array
+  aux: dict[str, jax.Array]
+
+
+@flax.struct.dataclass
+class Batch:
+  """Rows to train on; `modality_B` is the index of each row's modality."""
+
+  x_BD: jax.Array
+  modality_B: jax.Array
+
+  @property
+  def target_BD(self) -> jax.Array:
+    return self.x_BD
