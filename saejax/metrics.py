@@ -1,5 +1,7 @@
 """Metrics of training: sums on the device, divided once, on the host."""
 
+import operator
+
 import flax
 import jax
 import jax.numpy as jnp
@@ -32,7 +34,7 @@ class Metrics:
     )
 
   def merge(self, other: 'Metrics') -> 'Metrics':
-    return jax.tree.map(jnp.add, self, other)
+    return jax.tree.map(operator.add, self, other)
 
   def compute(self) -> dict[str, float]:
     """R² about the mean of the rows summed here, and L0."""

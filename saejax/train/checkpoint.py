@@ -2,9 +2,10 @@
 
 import os
 
+import jax
 import orbax.checkpoint as ocp
 
-from saejax.train import state as state_lib
+from saejax import types
 
 
 def open_manager(path: str, keep: int) -> ocp.CheckpointManager:
@@ -20,19 +21,22 @@ def open_manager(path: str, keep: int) -> ocp.CheckpointManager:
 
 
 def save(
-  manager: ocp.CheckpointManager, step: int, state: state_lib.TrainState
+  manager: ocp.CheckpointManager, step: int, state: types.ArrayTree
 ) -> None:
   """Starts writing the state; waits only for the write before it."""
   manager.save(step, args=ocp.args.StandardSave(state))
 
 
 def restore_latest(
-  manager: ocp.CheckpointManager, state: state_lib.TrainState
-) -> tuple[state_lib.TrainState, int]:
+  manager: ocp.CheckpointManager, state: types.ArrayTree
+) -> tuple[types.ArrayTree, int]:
   """The newest state and its step, or the one given and 0 if there is none."""
   step = manager.latest_step()
   if step is None:
     return state, 0
-  abstract = state_lib.abstract(state)
+  abstract = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding),
+    state,
+  )
   restored = manager.restore(step, args=ocp.args.StandardRestore(abstract))
   return restored, step

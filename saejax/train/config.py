@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 import dataclasses
 import math
-from typing import Any
 
 import numpy as np
 
@@ -208,7 +207,3 @@ def make_plan(config: TrainConfig) -> Plan:
     or max(min(total, steps * config.batch // 10), 1),
     store_hash=store.hash,
   )
-
-
-def to_json(config: TrainConfig) -> dict[str, Any]:
-  return dataclasses.asdict(config)

@@ -1,5 +1,7 @@
 """Metrics as JSON lines, read a step late; and a progress line."""
 
+from collections.abc import Callable
+import contextlib
 import json
 import os
 import sys
@@ -25,67 +27,79 @@ def truncate(path: str, step: int) -> None:
   os.replace(f'{path}.tmp', path)
 
 
-class MetricsWriter:
-  """Sums metrics over a window of steps and writes one line for it.
+class MetricsWriter(contextlib.ExitStack):
+  """Writes one line of JSON for every window of steps, and shows progress.
 
   `add` takes a step's device arrays and reads those of the step before, so the
-  device never waits for the host.
+  device never waits for the host. Sums are added up over the window in float64
+  and divided once; logs are the window's last.
+
+  Args:
+    path: of the JSON lines, or None for a process that stays silent.
+    start: steps that were taken before.
+    steps: steps in all.
+    every: steps of a window.
+    batch: rows of a step.
+    show: a line's numbers as the progress line's words.
   """
 
   def __init__(
-    self, path: str | None, *, start: int, steps: int, every: int, batch: int
+    self,
+    path: str | None,
+    *,
+    start: int,
+    steps: int,
+    every: int,
+    batch: int,
+    show: Callable[[dict[str, float]], str],
   ):
-    self._file = open(path, 'a', encoding='utf-8') if path else None  # noqa: SIM115
-    self._every, self._batch = every, batch
+    super().__init__()
+    self._file = path and self.enter_context(open(path, 'a', encoding='utf-8'))
+    self._every, self._batch, self._show = every, batch, show
     self._pending: tuple[int, Any, Any] | None = None
-    self._window: list[Any] = []
+    self._total: metrics_lib.Metrics | None = None
     self._since = (time.perf_counter(), start)
-    self._bar = tqdm.tqdm(
-      initial=start * batch,
-      total=steps * batch,
-      unit='row',
-      unit_scale=True,
-      disable=None if path else True,  # None: only on a terminal.
-      file=sys.stderr,
-      dynamic_ncols=True,
+    self._bar = self.enter_context(
+      tqdm.tqdm(
+        initial=start * batch,
+        total=steps * batch,
+        unit='row',
+        unit_scale=True,
+        disable=None if path else True,  # None: only on a terminal.
+        file=sys.stderr,
+        dynamic_ncols=True,
+      )
     )
+    self.callback(self._flush)
 
   def add(
-    self, step: int, metrics: metrics_lib.Metrics, logs: dict[str, jax.Array]
+    self,
+    step: int,
+    logs: dict[str, jax.Array],
+    sums: metrics_lib.Metrics | None = None,
   ) -> None:
     self._flush()
-    self._pending = (step, metrics, logs)
+    self._pending = (step, sums, logs)
 
   def _flush(self) -> None:
     if self._pending is None:
       return
-    step, metrics, logs = self._pending
+    step, sums, logs = self._pending
     self._pending = None
-    metrics, logs = jax.device_get((metrics, logs))
-    to64 = lambda x: np.asarray(x, np.float64)
-    self._window.append(jax.tree.map(to64, metrics))
+    sums, logs = jax.device_get((sums, logs))
+    sums = jax.tree.map(lambda x: np.asarray(x, np.float64), sums)
+    self._total = sums if self._total is None else self._total.merge(sums)
     self._bar.update(self._batch)
     if step % self._every:
       return
-    total = self._window[0]
-    for other in self._window[1:]:
-      total = jax.tree.map(np.add, total, other)
-    self._window = []
     now = time.perf_counter()
     seconds, since = now - self._since[0], self._since[1]
     self._since = (now, step)
-    line = {'step': step} | total.compute()
+    line = {'step': step} | (self._total.compute() if self._total else {})
     line |= {name: float(value) for name, value in logs.items()}
     line['rows_per_s'] = round((step - since) * self._batch / seconds, 1)
+    self._total = None
     if self._file:
       self._file.write(json.dumps(line) + '\n')
       self._file.flush()
-    self._bar.set_postfix_str(
-      f'R² {line["r2"]:.3f}, L0 {line["l0"]:.1f}, dead {line["dead"]:.1%}'
-    )
-
-  def close(self) -> None:
-    self._flush()
-    self._bar.close()
-    if self._file:
-      self._file.close()
+    self._bar.set_postfix_str(self._show(line))

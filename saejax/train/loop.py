@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 import contextlib
+import dataclasses
 import functools
 import os
 
@@ -13,51 +14,18 @@ from saejax import io
 from saejax import sharding
 from saejax import types
 from saejax.data import batches
-from saejax.store import manifest
 from saejax.train import calibrate
 from saejax.train import checkpoint
 from saejax.train import config as config_lib
 from saejax.train import logging
 from saejax.train import provenance
+from saejax.train import run
 from saejax.train import state as state_lib
 from saejax.train import step as step_lib
 
 P = jax.P
-RUN, DICTIONARY = 'run.json', 'sae'
+DICTIONARY = 'sae'
 _CALIBRATION_ROWS = 4096  # Rows whose pre-activations are held at once.
-
-
-def _open_run(out: str, config: config_lib.TrainConfig, resume: bool) -> None:
-  """Makes the run's folder, or checks that it is this very run's."""
-  record = {'format': 'saejax-run', 'config': config_lib.to_json(config)}
-  file = os.path.join(out, RUN)
-  if os.path.exists(out) and not os.path.isdir(out):
-    raise types.UserError(f'--out={out} is a file; name a folder.')
-  names = os.listdir(out) if os.path.isdir(out) else []
-  if not names:
-    os.makedirs(out, exist_ok=True)
-    record['provenance'] = provenance.collect()
-    manifest.write_json(file, record)
-    return
-  if RUN not in names:
-    raise types.UserError(
-      f'--out={out} holds other files (such as {sorted(names)[0]}). Choose '
-      'an empty or new folder.'
-    )
-  if not resume:
-    raise types.UserError(
-      f'--out={out} holds another run. Add --resume to go on with it, or '
-      'choose another folder.'
-    )
-  found, asked = provenance.read_json(file)['config'], record['config']
-  asked = provenance.as_json(asked)
-  differ = [k for k in asked if found.get(k) != asked[k]]
-  if differ:
-    changes = ', '.join(f'{k}: {found.get(k)} → {asked[k]}' for k in differ)
-    raise types.UserError(
-      f'--out={out} holds a run with other settings ({changes}). Resume '
-      'with the same flags, or choose another folder.'
-    )
 
 
 def _place(
@@ -176,13 +144,14 @@ def _run_steps(
     steps=plan.steps,
     every=config.log_every,
     batch=config.batch,
+    show=lambda m: f'R² {m["r2"]:.3f}, L0 {m["l0"]:.1f}, dead {m["dead"]:.1%}',
   )
   make = functools.partial(make_batch, plan, mesh)
-  with contextlib.closing(writer), jax.set_mesh(mesh):
+  with writer, jax.set_mesh(mesh):
     ahead = batches.prefetch(make, range(start, plan.steps))
     for step, batch in enumerate(ahead, start=start + 1):
       state, metrics, logs = train_step(state, batch)
-      writer.add(step, metrics, logs)
+      writer.add(step, logs, metrics)
       if step % config.checkpoint_every == 0 or step == plan.steps:
         checkpoint.save(manager, step, state)
   return state
@@ -203,7 +172,7 @@ def train(
   mesh = sharding.make_mesh(config.mesh)
   _check_mesh(plan, mesh)
   dictionary = os.path.join(out, DICTIONARY)
-  _open_run(out, config, resume)
+  run.open_folder(out, dataclasses.asdict(config), resume)
   if os.path.exists(os.path.join(dictionary, io.CONFIG)):
     return dictionary  # A resumed run that had ended.
   is_first = jax.process_index() == 0
@@ -216,5 +185,11 @@ def train(
     manager.wait_until_finished()
   variables = finish(plan, state)
   if is_first:
-    io.save(dictionary, plan.sae, variables, provenance.of_run(config, plan))
+    made_by = {
+      'config': dataclasses.asdict(config),
+      'steps': plan.steps,
+      'store_hash': plan.store_hash,
+      'environment': provenance.collect(),
+    }
+    io.save(dictionary, plan.sae, variables, made_by)
   return dictionary

@@ -1,16 +1,13 @@
-"""Where a result comes from: versions, commit, store, seeds."""
+"""Where a result comes from: versions, commit, hardware."""
 
 import functools
 import importlib.metadata
-import json
 import os
 import platform
 import subprocess
 from typing import Any
 
 import jax
-
-from saejax.train import config as config_lib
 
 _PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
 
@@ -44,27 +41,3 @@ def collect() -> dict[str, Any]:
     'processes': jax.process_count(),
     'cpus': os.cpu_count(),
   }
-
-
-def of_run(
-  config: config_lib.TrainConfig, plan: config_lib.Plan
-) -> dict[str, Any]:
-  """What a dictionary's `config.json` says of its making."""
-  return as_json(
-    {
-      'config': config_lib.to_json(config),
-      'steps': plan.steps,
-      'store_hash': plan.store_hash,
-      'environment': collect(),
-    }
-  )
-
-
-def as_json(data: Any) -> Any:
-  """Data as it reads back from JSON: tuples become lists."""
-  return json.loads(json.dumps(data))
-
-
-def read_json(path: str) -> Any:
-  with open(path, encoding='utf-8') as f:
-    return json.load(f)

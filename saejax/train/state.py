@@ -72,11 +72,3 @@ def create(
   with jax.set_mesh(mesh):
     state = jax.jit(init, out_shardings=shardings)(key)
   return state, shardings
-
-
-def abstract(state: TrainState) -> TrainState:
-  """Shapes, types and shardings alone, as a checkpoint is restored onto."""
-  return jax.tree.map(
-    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding),
-    state,
-  )

@@ -1,0 +1,141 @@
+"""How well single concepts read known factors, and whether bridges are true.
+
+For data whose causes are labelled, such as the procedural world. A reader of a
+factor is chosen on one split and scored once on another, and so is whatever it
+is compared with.
+"""
+
+import dataclasses
+
+import numpy as np
+import scipy.stats
+
+_COLUMNS = 64  # Scores ranked at once.
+_RIDGE = 1e-3  # Of the linear probe, relative to the mean eigenvalue.
+LEAST_POSITIVES = 15  # In each split; below, a factor is not scored.
+
+
+def auroc(score_nS: np.ndarray, label_nF: np.ndarray) -> np.ndarray:
+  """Area under the ROC of every score for every label: [S, F].
+
+  Ties count half. NaN where a label is constant.
+  """
+  n = len(label_nF)
+  positives_F = label_nF.sum(0).astype(np.float64)
+  pairs_F = positives_F * (n - positives_F)
+  out_SF = np.empty((score_nS.shape[1], label_nF.shape[1]))
+  label_nF = label_nF.astype(np.float64)
+  for start in range(0, score_nS.shape[1], _COLUMNS):
+    part = slice(start, start + _COLUMNS)
+    block = score_nS[:, part]
+    block = block.toarray() if hasattr(block, 'toarray') else block
+    rank_nS = scipy.stats.rankdata(block, axis=0)
+    above_SF = rank_nS.T @ label_nF - positives_F * (positives_F + 1) / 2
+    with np.errstate(invalid='ignore', divide='ignore'):
+      out_SF[part] = np.where(pairs_F > 0, above_SF / pairs_F, np.nan)
+  return out_SF
+
+
+def both_signs(score_nS: np.ndarray) -> np.ndarray:
+  """Scores and their negatives, for directions that have no sign."""
+  return np.concatenate([score_nS, -score_nS], axis=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Readers:
+  """The best single reader of each factor: chosen on val, scored on test."""
+
+  index_F: np.ndarray
+  val_F: np.ndarray
+  test_F: np.ndarray
+
+
+def best_readers(val_nS, label_val_nF, test_nS, label_test_nF) -> Readers:
+  """Chooses each factor's reader by AUROC on val; scores it once on test."""
+  val_SF = np.nan_to_num(auroc(val_nS, label_val_nF), nan=0.0)
+  index_F = val_SF.argmax(0)
+  chosen, place_F = np.unique(index_F, return_inverse=True)
+  test_CF = auroc(test_nS[:, chosen], label_test_nF)
+  factors_F = np.arange(label_val_nF.shape[1])
+  return Readers(
+    index_F=index_F,
+    val_F=val_SF[index_F, factors_F],
+    test_F=test_CF[place_F, factors_F],
+  )
+
+
+def linear_probes(
+  train_nD: np.ndarray, label_train_nF: np.ndarray, test_nD: np.ndarray
+) -> np.ndarray:
+  """Scores [n, F] on test of one ridge classifier a factor, fit on train."""
+  mean_D = train_nD.mean(0)
+  x_nD = (train_nD - mean_D).astype(np.float64)
+  gram_DD = x_nD.T @ x_nD
+  gram_DD += _RIDGE * np.trace(gram_DD) / len(gram_DD) * np.eye(len(gram_DD))
+  y_nF = label_train_nF - label_train_nF.mean(0)
+  w_DF = np.linalg.solve(gram_DD, x_nD.T @ y_nF)
+  return (test_nD - mean_D) @ w_DF
+
+
+def probe_auroc(train_nD, label_train_nF, test_nD, label_test_nF) -> np.ndarray:
+  """AUROC [F] on test of a linear probe for each factor."""
+  score_nF = linear_probes(train_nD, label_train_nF, test_nD)
+  return np.array(
+    [
+      auroc(score_nF[:, [f]], label_test_nF[:, [f]])[0, 0]
+      for f in range(score_nF.shape[1])
+    ]
+  )
+
+
+def enough(label_nF: np.ndarray) -> np.ndarray:
+  """Which factors have both enough positives and enough negatives."""
+  positives_F = label_nF.sum(0)
+  return (positives_F >= LEAST_POSITIVES) & (
+    len(label_nF) - positives_F >= LEAST_POSITIVES
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Readings:
+  """What each concept reads best in one modality: a factor and its AUROC.
+
+  `factor_S` is -1 for a concept that reads none at `least` or better.
+  """
+
+  factor_S: np.ndarray
+  auroc_S: np.ndarray
+
+
+def readings(z_nS, label_nF: np.ndarray, least: float) -> Readings:
+  """Assigns every concept the factor it tells best, if it does at all."""
+  usable_F = enough(label_nF)
+  area_SF = auroc(z_nS, label_nF)
+  area_SF = np.where(usable_F[None], np.nan_to_num(area_SF), 0)
+  factor_S, best_S = area_SF.argmax(1), area_SF.max(1)
+  return Readings(np.where(best_S >= least, factor_S, -1), best_S)
+
+
+def bridge_kinds(
+  image: Readings, text: Readings, i_P, j_P, related: np.ndarray
+) -> np.ndarray:
+  """What joins each bridge's two concepts: an array of strings [P].
+
+  'true': both read the same factor; 'related': `related[f, g]` says the two
+  factors go together in the world (one implies the other, or they are
+  associated); 'other': neither; 'unread': one of them reads nothing.
+
+  Args:
+    image: what concepts read from images.
+    text: what concepts read from texts.
+    i_P: the bridges' image concepts.
+    j_P: their text concepts.
+    related: bool [F, F].
+  """
+  f_P, g_P = image.factor_S[i_P], text.factor_S[j_P]
+  read_P = (f_P >= 0) & (g_P >= 0)
+  kind_P = np.full(len(f_P), 'unread', dtype='U8')
+  kind_P[read_P] = 'other'
+  kind_P[read_P & related[f_P, g_P]] = 'related'
+  kind_P[read_P & (f_P == g_P)] = 'true'
+  return kind_P

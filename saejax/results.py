@@ -1,0 +1,79 @@
+"""`results.json`: flat names to numbers that say what they rest on.
+
+Each entry is {"value", "n", "low", "high", "interval", "split", "seeds",
+"unit"}; fields that do not apply are left out, an undefined value is null.
+"""
+
+from collections.abc import Mapping
+import json
+import math
+import os
+from typing import Any
+
+from saejax import types
+from saejax.analysis import bootstrap
+from saejax.store import manifest
+
+RESULTS = 'results.json'
+_OVER_GROUPS = 'bootstrap over groups'
+
+
+def _number(value: float | None) -> float | int | None:
+  """JSON has no NaN: what is undefined is null."""
+  if value is None or not math.isfinite(value):
+    return None
+  return int(value) if float(value).is_integer() else float(value)
+
+
+def entry(
+  value: float | bootstrap.Estimate,
+  *,
+  n: int | None = None,
+  split: str | None = None,
+  unit: str | None = None,
+) -> dict[str, Any]:
+  """One result; an Estimate brings its own n and bounds."""
+  found: dict[str, Any] = {}
+  if isinstance(value, bootstrap.Estimate):
+    found = {'value': _number(value.value), 'n': value.n}
+    if value.low is not None:
+      found |= {'low': _number(value.low), 'high': _number(value.high)}
+      found['interval'] = _OVER_GROUPS
+  else:
+    found = {'value': _number(value)}
+  found |= {'n': n} if n is not None else {}
+  found |= {'split': split} if split is not None else {}
+  found |= {'unit': unit} if unit is not None else {}
+  return found
+
+
+def write(out: str, entries: Mapping[str, Mapping[str, Any]]) -> None:
+  """Writes `out/results.json`, sorted by name."""
+  os.makedirs(out, exist_ok=True)
+  ordered = {name: entries[name] for name in sorted(entries)}
+  manifest.write_json(os.path.join(out, RESULTS), ordered)
+
+
+def read(out: str) -> dict[str, dict[str, Any]]:
+  path = os.path.join(out, RESULTS)
+  if not os.path.exists(path):
+    raise types.UserError(f'There are no results at {out}: no {RESULTS}.')
+  with open(path, encoding='utf-8') as f:
+    return json.load(f)
+
+
+def table(entries: Mapping[str, Mapping[str, Any]]) -> str:
+  """The results as aligned lines to print: name, value, bounds, n, split."""
+  width = max((len(name) for name in entries), default=0)
+  lines = []
+  for name in sorted(entries):
+    e = entries[name]
+    value = '—' if e['value'] is None else f'{e["value"]:.4g}'
+    bounds = ''
+    if e.get('low') is not None:
+      bounds = f'[{e["low"]:.4g}, {e["high"]:.4g}]'
+    rest = ' '.join(
+      f'{key}={e[key]}' for key in ('n', 'split') if e.get(key) is not None
+    )
+    lines.append(f'{name:<{width}}  {value:>9}  {bounds:<20}  {rest}'.rstrip())
+  return '\n'.join(lines)

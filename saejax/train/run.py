@@ -1,0 +1,66 @@
+"""A run's folder: `run.json` says what was asked; resuming asks the same."""
+
+from collections.abc import Mapping
+import json
+import os
+from typing import Any
+
+from saejax import types
+from saejax.store import manifest
+from saejax.train import provenance
+
+RUN = 'run.json'
+
+
+def as_json(data: Any) -> Any:
+  """Data as it reads back from JSON: tuples become lists."""
+  return json.loads(json.dumps(data))
+
+
+def read(path: str) -> dict[str, Any]:
+  """Reads a run's record; UserError if the folder holds no run."""
+  file = os.path.join(path, RUN)
+  if not os.path.exists(file):
+    raise types.UserError(f'There is no run at {path}: it has no {RUN}.')
+  with open(file, encoding='utf-8') as f:
+    return json.load(f)
+
+
+def open_folder(out: str, config: Mapping[str, Any], resume: bool) -> None:
+  """Makes the folder of a new run, or checks that it is this very run's.
+
+  Raises:
+    UserError: the folder holds something else, or a run with other settings,
+      or this run but `resume` was not asked for. It is left as it was.
+  """
+  if os.path.exists(out) and not os.path.isdir(out):
+    raise types.UserError(f'--out={out} is a file; name a folder.')
+  names = os.listdir(out) if os.path.isdir(out) else []
+  names = [n for n in names if n != f'{RUN}.tmp']  # A kill can leave one.
+  if not names:
+    os.makedirs(out, exist_ok=True)
+    record = {
+      'format': 'saejax-run',
+      'config': dict(config),
+      'provenance': provenance.collect(),
+    }
+    manifest.write_json(os.path.join(out, RUN), record)
+    return
+  if RUN not in names:
+    raise types.UserError(
+      f'--out={out} holds other files (such as {sorted(names)[0]}). Choose an '
+      'empty or new folder.'
+    )
+  if not resume:
+    raise types.UserError(
+      f'--out={out} holds another run. Add --resume to go on with it, or '
+      'choose another folder.'
+    )
+  found, asked = read(out)['config'], as_json(dict(config))
+  differ = sorted(k for k in asked if found.get(k) != asked[k])
+  if differ:
+    changes = ', '.join(f'{k}: {found.get(k)} → {asked[k]}' for k in differ)
+    raise types.UserError(
+      f'--out={out} holds a run with other settings ({changes}). Resume with '
+      'the same flags, or choose another folder.'
+    )
