@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import scipy.sparse
 
+from saejax import errors
 from saejax import nn
 from saejax import sharding
 from saejax import store as store_lib
@@ -49,7 +50,7 @@ def modality_index(sae: nn.LinearSAE, stream: store_lib.Stream) -> int:
   if len(sae.modalities) == 1:
     return 0
   if stream.modality not in sae.modalities:
-    raise types.UserError(
+    raise errors.UserError(
       f'The SAE standardises {tuple(sae.modalities)}; stream {stream.name} '
       f'holds {stream.modality} rows.'
     )
@@ -73,7 +74,7 @@ def encode(
 ) -> Encoded:
   """Encodes rows over all devices, at the highest matmul precision."""
   if stream.d != sae.d:
-    raise types.UserError(
+    raise errors.UserError(
       f'The SAE reads rows of width {sae.d}; stream {stream.name} has width '
       f'{stream.d}.'
     )

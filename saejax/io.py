@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from saejax import errors
 from saejax import nn
 from saejax import types
 from saejax.store import files
@@ -64,19 +65,19 @@ def read_config(path: str) -> dict[str, Any]:
   """Reads and checks a dictionary's `config.json`."""
   file = os.path.join(path, CONFIG)
   if not os.path.exists(file):
-    raise types.UserError(
+    raise errors.UserError(
       f'There is no dictionary at {path}: it has no {CONFIG}. '
       'A run keeps its dictionary in its folder sae/.'
     )
   with open(file, encoding='utf-8') as f:
     config = json.load(f)
   if config.get('format') != FORMAT or config.get('version') != VERSION:
-    raise types.UserError(
+    raise errors.UserError(
       f'{file} has format {config.get("format")!r} version '
       f'{config.get("version")}; expected {FORMAT!r} version {VERSION}.'
     )
   if config['arch'] not in nn.ARCHITECTURES:
-    raise types.UserError(
+    raise errors.UserError(
       f'{file} has arch {config["arch"]!r}; known are '
       f'{sorted(nn.ARCHITECTURES)}.'
     )
@@ -97,7 +98,7 @@ def load(path: str | os.PathLike[str]) -> tuple[nn.LinearSAE, types.ArrayTree]:
   try:
     arrays = files.map_arrays(os.path.join(path, WEIGHTS))
   except (FileNotFoundError, ValueError) as e:
-    raise types.UserError(f'The dictionary at {path} is damaged: {e}') from e
+    raise errors.UserError(f'The dictionary at {path} is damaged: {e}') from e
   expected = jax.eval_shape(
     lambda: sae.init(jax.random.key(0), method=lambda module: module.w_dec)
   )
@@ -106,7 +107,7 @@ def load(path: str | os.PathLike[str]) -> tuple[nn.LinearSAE, types.ArrayTree]:
     for name, leaf in leaves.items():
       found = arrays[name].shape if name in arrays else None
       if found != leaf.shape:
-        raise types.UserError(
+        raise errors.UserError(
           f'The dictionary at {path} has {name} of shape {found}; its '
           f'{CONFIG} asks for {leaf.shape}.'
         )

@@ -10,7 +10,7 @@ import math
 import os
 from typing import Any
 
-from saejax import types
+from saejax import errors
 from saejax.analysis import bootstrap
 from saejax.store import manifest
 
@@ -57,7 +57,7 @@ def write(out: str, entries: Mapping[str, Mapping[str, Any]]) -> None:
 def read(out: str) -> dict[str, dict[str, Any]]:
   path = os.path.join(out, RESULTS)
   if not os.path.exists(path):
-    raise types.UserError(f'There are no results at {out}: no {RESULTS}.')
+    raise errors.UserError(f'There are no results at {out}: no {RESULTS}.')
   with open(path, encoding='utf-8') as f:
     return json.load(f)
 

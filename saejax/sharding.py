@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import jax
 from jax.sharding import AxisType
 
+from saejax import errors
 from saejax import types
 
 DATA, MODEL = 'data', 'model'
@@ -30,11 +31,11 @@ def make_mesh(shape: Sequence[int] | None = None) -> jax.sharding.Mesh:
   """A ('data', 'model') mesh; without a shape all devices split the batch."""
   shape = tuple(shape or (jax.device_count(), 1))
   if len(shape) != 2 or min(shape) < 1:
-    raise types.UserError(
+    raise errors.UserError(
       f'A mesh is two positive numbers, data,model; got {shape}.'
     )
   if shape[0] * shape[1] > jax.device_count():
-    raise types.UserError(
+    raise errors.UserError(
       f'A mesh of {shape[0]}×{shape[1]} needs {shape[0] * shape[1]} devices; '
       f'there are {jax.device_count()}.'
     )

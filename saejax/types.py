@@ -22,10 +22,6 @@ import jax
 ArrayTree = Any  # A nested dict of arrays, as Flax keeps parameters.
 
 
-class UserError(ValueError):
-  """A mistake of the person at the keyboard; programs print its one line."""
-
-
 @flax.struct.dataclass
 class Dense:
   """Codes as an array [B, S], mostly zeros."""

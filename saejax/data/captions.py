@@ -14,7 +14,8 @@ _UNRELATED = 0x5EED  # Added to the seed of the scenes unrelated captions tell.
 # How often a partial caption names a part.
 _SECOND_OBJECT = 0.2
 _COLOUR_ONLY, _SHAPE_ONLY = 0.35, 0.35
-_SIZE, _PATTERN, _BACKGROUND, _COUNT, _MOOD = 0.2, 0.2, 0.25, 0.12, 0.4
+_SIZE, _PATTERN, _MOOD = 0.2, 0.2, 0.4
+_BACKGROUND, _FRAME, _COUNT = 0.25, 0.25, 0.12
 
 _PLACES = {
   'meadow': 'on the meadow',
@@ -23,8 +24,20 @@ _PLACES = {
   'desert': 'in the desert',
   'night': 'at night',
   'snow': 'in the snow',
+  'forest': 'in the forest',
+  'beach': 'on the beach',
+  'sunset': 'at sunset',
+  'cave': 'in a cave',
+  'field': 'in a field',
+  'ice': 'on the ice',
+  'swamp': 'in a swamp',
+  'kitchen': 'in a kitchen',
+  'garden': 'in a garden',
+  'volcano': 'on a volcano',
 }
 _NUMBERS = ('all alone', 'as one of two', 'as one of three')
+_BACKGROUND_NAMES = tuple(scenes_lib.BACKGROUNDS)
+_FRAME_NAMES = tuple(scenes_lib.FRAMES)
 _BE = {'present': 'is', 'past': 'was', 'future': 'will be'}
 _SEE = {'present': 'see', 'past': 'saw', 'future': 'will see'}
 _SHINE = {'present': 'shines', 'past': 'shone', 'future': 'will shine'}
@@ -86,11 +99,60 @@ class _Phrase:
 
 
 # Larger than any `_Phrase.code`, so that three of them pack into one integer.
-_CODES = int(np.prod([
-    len(v) + 1
-    for v in (scenes_lib.COLOURS, scenes_lib.SHAPES,
-              scenes_lib.SIZES, scenes_lib.PATTERNS)
-]))  # fmt: skip
+_CODES = (
+  1
+  + _Phrase(
+    colour=len(scenes_lib.COLOURS) - 1,
+    shape=len(scenes_lib.SHAPES) - 1,
+    size=len(scenes_lib.SIZES) - 1,
+    pattern=len(scenes_lib.PATTERNS) - 1,
+  ).code()
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Content:
+  """What a caption says, however it says it; None where it is silent."""
+
+  phrases: tuple[_Phrase, ...]
+  background: int | None = None
+  frame: int | None = None
+  count: int | None = None
+
+  def code(self) -> int:
+    """Equal for contents that say the same; fits in 63 bits."""
+    n = 0
+    for phrase in sorted(p.code() for p in self.phrases):
+      n = n * _CODES + phrase
+    for value, base in (
+      (self.background, len(scenes_lib.BACKGROUNDS)),
+      (self.frame, len(scenes_lib.FRAMES)),
+      (self.count, scenes_lib.MAX_OBJECTS + 1),
+    ):
+      n = n * (base + 1) + (0 if value is None else 1 + value)
+    return n
+
+  def factors(self):
+    for phrase in self.phrases:
+      yield from phrase.factors()
+    if self.background is not None:
+      yield f'background={_BACKGROUND_NAMES[self.background]}'
+    if self.frame is not None:
+      yield f'frame={_FRAME_NAMES[self.frame]}'
+    if self.count is not None:
+      yield f'count={scenes_lib.COUNTS[self.count - 1]}'
+
+
+def _content(scenes: scenes_lib.Scenes, n: int, u, full: bool) -> _Content:
+  """Chooses what to say of scene n; everything, or a random part."""
+  framed = scenes.frame_N[n] >= 0
+  said = lambda value, named: int(value) if full or named else None
+  return _Content(
+    phrases=tuple(_phrases(scenes, n, u[:12], full)),
+    background=said(scenes.background_N[n], u[12] < _BACKGROUND),
+    frame=said(scenes.frame_N[n], u[13] < _FRAME) if framed else None,
+    count=said(scenes.count_N[n], u[14] < _COUNT),
+  )
 
 
 def _article(words: str) -> str:
@@ -128,13 +190,13 @@ def _pick(u: float, names: tuple[str, ...]) -> str:
   return names[int(u * u * len(names))]
 
 
-def _sentence(phrases, background, count, u) -> tuple[str, list[str]]:
+def _sentence(content: _Content, u) -> tuple[str, list[str]]:
   """Words for a content, and the text-only factors the wording shows."""
   manner = _pick(u[0], scenes_lib.MANNERS)
   tense = _pick(u[1], scenes_lib.TENSES)
   shown = [f'manner={manner}', f'tense={tense}']
   thing = 'thing' if u[2] < 0.5 else 'object'
-  said = [p.words(thing) for p in phrases]
+  said = [p.words(thing) for p in content.phrases]
   names = ' and '.join(said if manner == 'note' else map(_article, said))
   if manner == 'plain':
     words = [f'there {_BE[tense]} {names}']
@@ -146,10 +208,12 @@ def _sentence(phrases, background, count, u) -> tuple[str, list[str]]:
     words = [f'{speaker} {_SEE[tense]} {names}']
   else:
     words = [f'oh how {names} {_SHINE[tense]}']
-  if background is not None:
-    words.append(_PLACES[list(scenes_lib.BACKGROUNDS)[background]])
-  if count is not None:
-    words.append(_NUMBERS[count - 1])
+  if content.background is not None:
+    words.append(_PLACES[_BACKGROUND_NAMES[content.background]])
+  if content.frame is not None:
+    words.append(f'in a {_FRAME_NAMES[content.frame]} frame')
+  if content.count is not None:
+    words.append(_NUMBERS[content.count - 1])
   if u[4] < _MOOD:
     mood = _pick(u[5], scenes_lib.MOODS)
     shown.append(f'mood={mood}')
@@ -170,24 +234,11 @@ def caption(
   text, meaning = [], []
   mentioned_NF = np.zeros((len(u_NM), len(scenes_lib.FACTORS)), bool)
   for n, u in enumerate(u_NM):
-    phrases = _phrases(scenes, n, u[:12], full)
-    named = full or u[12] < _BACKGROUND
-    background = int(scenes.background_N[n]) if named else None
-    count = int(scenes.count_N[n]) if full or u[13] < _COUNT else None
-    words, shown = _sentence(phrases, background, count, u[20:30])
-    for phrase in phrases:
-      shown.extend(phrase.factors())
-    if background is not None:
-      shown.append(f'background={list(scenes_lib.BACKGROUNDS)[background]}')
-    if count is not None:
-      shown.append(f'count={scenes_lib.COUNTS[count - 1]}')
+    content = _content(scenes, n, u[:20], full)
+    words, shown = _sentence(content, u[20:30])
+    shown.extend(content.factors())
     mentioned_NF[n, [scenes_lib.column(f) for f in shown]] = True
-    code = 0
-    for phrase in sorted(p.code() for p in phrases):
-      code = code * _CODES + phrase
-    code = code * (len(scenes_lib.BACKGROUNDS) + 1)
-    code = (code + (0 if background is None else background + 1)) * 4
-    meaning.append(code + (count or 0))
+    meaning.append(content.code())
     text.append(words)
   return Captions(text, np.array(meaning, np.int64), mentioned_NF)
 
@@ -195,11 +246,12 @@ def caption(
 def vocabulary() -> list[str]:
   """Every word a caption can hold, sorted."""
   words = {'there', 'a', 'an', 'and', 'oh', 'how', 'thing', 'object', ':'}
+  words |= {'in', 'frame'}
   for phrase in (
       *_PLACES.values(), *_NUMBERS, *_BE.values(), *_SEE.values(),
       *_SHINE.values(), *_WHEN.values(), *scenes_lib.COLOURS,
       *scenes_lib.SHAPES, *scenes_lib.SIZES, *scenes_lib.PATTERNS,
-      *scenes_lib.SPEAKERS, *scenes_lib.MOODS,
+      *scenes_lib.SPEAKERS, *scenes_lib.MOODS, *scenes_lib.FRAMES,
   ):  # fmt: skip
     words.update(phrase.split())
   return sorted(words)

@@ -6,6 +6,7 @@ from saejax.data import scenes as scenes_lib
 
 _RADIUS = np.array([0.215, 0.145], np.float32)  # Large, small; of the side.
 _ALONE = 1.25  # A single object is drawn this much larger.
+_HORIZON = 0.45  # From the top, of the side.
 _WINDOW = 0.6  # An object's window, of the side; holds the largest object.
 
 
@@ -68,7 +69,7 @@ def _pixels(side: int) -> tuple[np.ndarray, np.ndarray]:
 def _backgrounds(scenes: scenes_lib.Scenes, side: int) -> np.ndarray:
   """Backgrounds with their texture, float32 [N, H, W, 3]."""
   palette = np.array(list(scenes_lib.BACKGROUNDS.values()), np.float32)
-  colour_N3 = palette[scenes.background_N] + scenes.tint_NO3[:, -1]
+  colour_N23 = palette[scenes.background_N] + scenes.tint_NO3[:, -1:]
   x_HW, y_HW = np.broadcast_arrays(*_pixels(side))
   # One fixed speckle, moved about by the scene, so that drawing needs no
   # random numbers of its own.
@@ -81,8 +82,9 @@ def _backgrounds(scenes: scenes_lib.Scenes, side: int) -> np.ndarray:
       9 * np.sign(np.sin(19 * x_HW) * np.sin(19 * y_HW)),
     ]
   ).astype(np.float32)
-  image_NHW3 = np.empty((len(colour_N3), side, side, 3), np.float32)
-  image_NHW3[:] = colour_N3[:, None, None, :]
+  below_H = (np.arange(side) > _HORIZON * side).astype(int)
+  image_NHW3 = np.empty((len(colour_N23), side, side, 3), np.float32)
+  image_NHW3[:] = colour_N23[:, below_H, None]
   image_NHW3 += patterns_THW[scenes.texture_N][..., None]
   return image_NHW3
 
@@ -152,9 +154,12 @@ def render(scenes: scenes_lib.Scenes, side: int = 48) -> np.ndarray:
   for o in range(scenes_lib.MAX_OBJECTS):
     _paint(image_NHW3, scenes, o)
   _light(image_NHW3, scenes)
-  framed_N = scenes.border_N == 1
-  rim = max(side // 24, 1)
+  rim = max(side // 16, 1)
   edge_HW = np.ones((side, side), bool)
   edge_HW[rim:-rim, rim:-rim] = False
-  image_NHW3[framed_N[:, None, None] & edge_HW[None]] = 16
+  frames = np.array(list(scenes_lib.FRAMES.values()), np.float32)
+  framed_n = np.flatnonzero(scenes.frame_N >= 0)
+  image_NHW3[framed_n[:, None], edge_HW] = frames[scenes.frame_N[framed_n]][
+    :, None
+  ]
   return np.clip(np.round(image_NHW3), 0, 255).astype(np.uint8)

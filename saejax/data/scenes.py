@@ -2,7 +2,7 @@
 
 A scene is one to three objects on a background, drawn to a small image. Some
 of its factors can be both seen and named (shape, colour, size, pattern,
-background, count), some only seen (texture, light, border, place), some only
+background, frame, count), some only seen (texture, light, place), some only
 named (tense, speaker, mood, manner). Frequencies fall off as a power law and
 a few factors are associated, as they are in the world at large.
 
@@ -34,18 +34,35 @@ COLOURS = {
 }
 SIZES = ('large', 'small')
 PATTERNS = ('plain', 'striped', 'dotted')
+# Above and below the horizon.
 BACKGROUNDS = {
-  'meadow': (142, 186, 122),
-  'sea': (120, 158, 196),
-  'street': (142, 142, 142),
-  'desert': (206, 180, 138),
-  'night': (30, 30, 56),
-  'snow': (214, 222, 230),
+  'meadow': ((160, 200, 235), (120, 175, 90)),
+  'sea': ((170, 205, 235), (60, 110, 170)),
+  'street': ((150, 150, 155), (105, 105, 110)),
+  'desert': ((235, 200, 140), (205, 165, 105)),
+  'night': ((22, 22, 48), (40, 40, 70)),
+  'snow': ((205, 215, 228), (240, 244, 248)),
+  'forest': ((60, 95, 60), (35, 60, 35)),
+  'beach': ((150, 210, 235), (235, 215, 165)),
+  'sunset': ((245, 150, 90), (120, 70, 90)),
+  'cave': ((50, 42, 38), (80, 70, 60)),
+  'field': ((190, 215, 235), (225, 200, 90)),
+  'ice': ((190, 235, 240), (140, 205, 225)),
+  'swamp': ((110, 120, 90), (75, 85, 50)),
+  'kitchen': ((235, 225, 205), (170, 120, 80)),
+  'garden': ((150, 200, 160), (200, 120, 160)),
+  'volcano': ((60, 30, 30), (190, 60, 20)),
+}
+FRAMES = {
+  'golden': (220, 175, 40),
+  'wooden': (120, 75, 40),
+  'silver': (190, 195, 205),
+  'mint': (150, 230, 190),
+  'dark': (16, 16, 16),
 }
 COUNTS = ('one', 'two', 'three')
 TEXTURES = ('smooth', 'grain', 'waves', 'checks')
 LIGHTS = ('left', 'right', 'top', 'bottom')
-BORDERS = ('open', 'framed')
 TENSES = ('present', 'past', 'future')
 SPEAKERS = ('I', 'we', 'they')
 MOODS = ('calmly', 'proudly', 'sadly', 'oddly')
@@ -63,7 +80,8 @@ ASSOCIATED = (
 )
 
 MAX_OBJECTS = len(COUNTS)
-_SLOPE = 0.6  # Of the power law: frequency ~ rank**-_SLOPE.
+_SLOPE = 0.5  # Of the power law: frequency ~ rank**-_SLOPE.
+_FRAMED = 0.4  # Share of scenes with a frame.
 _DRAWS = 64  # Uniforms set aside for a scene; `sample` uses fewer.
 
 
@@ -77,14 +95,11 @@ SHARED = tuple(
   + _names('size', SIZES)
   + _names('pattern', PATTERNS)
   + _names('background', BACKGROUNDS)
+  + _names('frame', FRAMES)
   + _names('count', COUNTS)
   + [f'pair={c} {s}' for c, s in itertools.product(COLOURS, SHAPES)]
 )
-IMAGE_ONLY = tuple(
-  _names('texture', TEXTURES)
-  + _names('light', LIGHTS)
-  + _names('border', BORDERS)
-)
+IMAGE_ONLY = tuple(_names('texture', TEXTURES) + _names('light', LIGHTS))
 TEXT_ONLY = tuple(
   _names('tense', TENSES)
   + _names('speaker', SPEAKERS)
@@ -137,7 +152,7 @@ class Scenes:
   background_N: np.ndarray
   texture_N: np.ndarray
   light_N: np.ndarray
-  border_N: np.ndarray
+  frame_N: np.ndarray  # -1 for none.
   tint_NO3: np.ndarray  # Colour jitter; the last is the background's.
 
   @property
@@ -161,7 +176,7 @@ def sample(world: World, index_N: np.ndarray) -> Scenes:
   def take(n):
     return np.stack([next(u) for _ in range(n)], axis=1)
 
-  count_N = 1 + np.searchsorted([0.6, 0.9], next(u), side='right')
+  count_N = 1 + np.searchsorted([0.6, 0.92], next(u), side='right')
   shape_NO = _choose(take(o), len(SHAPES))
   colour_NO = _choose(take(o), len(COLOURS))
   background_N = _choose(next(u), len(BACKGROUNDS))
@@ -193,7 +208,7 @@ def sample(world: World, index_N: np.ndarray) -> Scenes:
     background_N=background_N,
     texture_N=_choose(next(u), len(TEXTURES)),
     light_N=_choose(next(u), len(LIGHTS)),
-    border_N=(next(u) > 0.7).astype(np.int64),
+    frame_N=np.where(next(u) < _FRAMED, _choose(next(u), len(FRAMES)), -1),
     tint_NO3=(take(3 * (o + 1)).reshape(-1, o + 1, 3) - 0.5) * 24,
   )
 
@@ -215,11 +230,11 @@ def present(scenes: Scenes) -> np.ndarray:
     mark(f'size={SIZES[0]}', scenes.size_NO[:, o], drawn_N)
     mark(f'pattern={PATTERNS[0]}', scenes.pattern_NO[:, o], drawn_N)
     mark(pair_name(0, 0), colour_N * len(SHAPES) + shape_N, drawn_N)
-  mark(f'background={next(iter(BACKGROUNDS))}', scenes.background_N)
+  mark(_names('background', BACKGROUNDS)[0], scenes.background_N)
   mark(f'count={COUNTS[0]}', scenes.count_N - 1)
   mark(f'texture={TEXTURES[0]}', scenes.texture_N)
   mark(f'light={LIGHTS[0]}', scenes.light_N)
-  mark(f'border={BORDERS[0]}', scenes.border_N)
+  mark(_names('frame', FRAMES)[0], scenes.frame_N, scenes.frame_N >= 0)
   return has_NF
 
 

@@ -3,12 +3,9 @@
 from collections.abc import Mapping
 import dataclasses
 
+from saejax import errors
 from saejax.data import scenes
 from saejax.store import splits
-
-
-class SpecError(ValueError):
-  """A spec that cannot be understood."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,7 +31,7 @@ def _pairs(text: str) -> Mapping[str, str]:
   try:
     return dict(part.split('=') for part in text.split(',') if part)
   except ValueError:
-    raise SpecError(
+    raise errors.UserError(
       f'{text!r} is not a list of key=value pairs joined by commas.'
     ) from None
 
@@ -43,7 +40,7 @@ def parse(spec: str) -> SceneSet:
   """Reads a spec such as `scenes:n=4096,captions=full,splits=0.8/0.1/0.1`."""
   name, _, rest = spec.partition(':')
   if name != 'scenes':
-    raise SpecError(
+    raise errors.UserError(
       f"--dataset={spec} names no data set that is known: 'scenes' is."
     )
   casts = {
@@ -56,21 +53,21 @@ def parse(spec: str) -> SceneSet:
   fields = {}
   for key, value in _pairs(rest).items():
     if key not in casts:
-      raise SpecError(
+      raise errors.UserError(
         f'--dataset={spec}: {key!r} is unknown; known are {", ".join(casts)}.'
       )
     try:
       fields[key] = casts[key](value)
     except ValueError:
-      raise SpecError(
+      raise errors.UserError(
         f'--dataset={spec}: {key}={value} is not of the right type.'
       ) from None
   found = SceneSet(**fields)
   if found.n < 1 or found.texts < 1:
-    raise SpecError(f'--dataset={spec}: n and texts must be at least 1.')
+    raise errors.UserError(f'--dataset={spec}: n and texts must be at least 1.')
   try:
     _ = found.world
     splits.assign_splits([0], found.splits)
   except ValueError as e:
-    raise SpecError(f'--dataset={spec}: {e}') from None
+    raise errors.UserError(f'--dataset={spec}: {e}') from None
   return found

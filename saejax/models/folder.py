@@ -11,6 +11,7 @@ import numpy as np
 import safetensors.numpy
 import transformers
 
+from saejax import errors
 from saejax import types
 from saejax.models import clip
 from saejax.models import weights
@@ -61,7 +62,7 @@ class VLM:
 def _read(path: str, name: str) -> dict[str, Any]:
   file = os.path.join(path, name)
   if not os.path.exists(file):
-    raise types.UserError(f'{path} is not a model folder: it has no {name}.')
+    raise errors.UserError(f'{path} is not a model folder: it has no {name}.')
   with open(file, encoding='utf-8') as f:
     return json.load(f)
 
@@ -70,7 +71,7 @@ def load(path: str) -> VLM:
   """Loads a CLIP folder; UserError says what is missing or does not fit."""
   config = _read(path, CONFIG)
   if config.get('model_type') != 'clip':
-    raise types.UserError(
+    raise errors.UserError(
       f'{path} holds a model of type {config.get("model_type")!r}; this '
       "version reads 'clip'."
     )
@@ -84,7 +85,7 @@ def load(path: str) -> VLM:
   )['params']
   file = os.path.join(path, WEIGHTS)
   if not os.path.exists(file):
-    raise types.UserError(f'{path} has no {WEIGHTS}.')
+    raise errors.UserError(f'{path} has no {WEIGHTS}.')
   checkpoint = safetensors.numpy.load_file(file)
   pixels = _read(path, PREPROCESSOR)
   return VLM(

@@ -11,6 +11,7 @@ import flax
 import jax
 import numpy as np
 
+from saejax import errors
 from saejax import types
 
 _WEIGHTS = ('kernel', 'scale', 'embedding')
@@ -68,17 +69,17 @@ def load(
   for path, leaf in flat.items():
     name = hf_name(path)
     if name not in left:
-      raise types.UserError(f'{source} lacks the tensor {name}.')
+      raise errors.UserError(f'{source} lacks the tensor {name}.')
     left.remove(name)
     array = _from_hf(path[-1], checkpoint[name])
     if array.shape != leaf.shape:
-      raise types.UserError(
+      raise errors.UserError(
         f'{source}: {name} has shape {checkpoint[name].shape}, which does not '
         f'fit {leaf.shape} of the configured model.'
       )
     params[path] = np.ascontiguousarray(array, np.float32).reshape(leaf.shape)
   if left:
-    raise types.UserError(
+    raise errors.UserError(
       f'{source} has tensors the model does not use: '
       f'{", ".join(sorted(left)[:5])}{" …" if len(left) > 5 else ""}.'
     )

@@ -9,8 +9,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from saejax import errors
 from saejax import sharding
-from saejax import types
 from saejax.data import batches
 from saejax.data import captions
 from saejax.data import render
@@ -166,10 +166,10 @@ def train_vlm(config: VLMConfig, out: str, resume: bool = False) -> str:
     UserError: `out` is taken, or the mesh does not divide the batch.
   """
   if min(config.steps, config.batch, config.lr) <= 0:
-    raise types.UserError('--steps, --batch and --lr must be positive.')
+    raise errors.UserError('--steps, --batch and --lr must be positive.')
   mesh = sharding.make_mesh()
   if config.batch % mesh.size:
-    raise types.UserError(
+    raise errors.UserError(
       f'--batch={config.batch} must be a multiple of {mesh.size} devices.'
     )
   run.open_folder(out, dataclasses.asdict(config), resume)

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
+from saejax import errors
 from saejax import nn
 from saejax import store as store_lib
-from saejax import types
 from saejax.data import batches
 
 STANDARDISATIONS = ('none', 'global', 'modality')
@@ -73,13 +73,13 @@ def parse_mix(mix: str, streams: tuple[store_lib.Stream, ...], rows):
   try:
     weights = {k: float(v) for k, v in (p.split('=') for p in mix.split(','))}
   except ValueError:
-    raise types.UserError(
+    raise errors.UserError(
       f"--mix={mix} is not understood: write 'natural', 'equal', or weights "
       "such as 'image=1,text=5'."
     ) from None
   names = [s.name for s in streams]
   if set(weights) != set(names) or min(weights.values()) <= 0:
-    raise types.UserError(
+    raise errors.UserError(
       f'--mix={mix} must give a positive weight to each of {names}.'
     )
   return tuple(weights[n] for n in names)
@@ -120,7 +120,7 @@ def _check(config: TrainConfig) -> None:
   def one_of(name, allowed):
     value = getattr(config, name)
     if value not in allowed:
-      raise types.UserError(
+      raise errors.UserError(
         f'--{name}={value} is unknown: choose one of {", ".join(allowed)}.'
       )
 
@@ -130,17 +130,17 @@ def _check(config: TrainConfig) -> None:
   one_of('dtype', ('float32', 'bfloat16'))
   for name in ('k', 'batch', 'log_every', 'checkpoint_every', 'keep'):
     if getattr(config, name) < 1:
-      raise types.UserError(
+      raise errors.UserError(
         f'--{name}={getattr(config, name)} must be at least 1.'
       )
   if config.lr <= 0 or config.clip <= 0:
-    raise types.UserError('--lr and --clip must be positive.')
+    raise errors.UserError('--lr and --clip must be positive.')
   for a, b in (('steps', 'epochs'), ('latents', 'expansion')):
     both = getattr(config, a), getattr(config, b)
     if None not in both:
-      raise types.UserError(f'Give --{a} or --{b}, not both.')
+      raise errors.UserError(f'Give --{a} or --{b}, not both.')
     if any(v is not None and v <= 0 for v in both):
-      raise types.UserError(f'--{a} and --{b} must be positive.')
+      raise errors.UserError(f'--{a} and --{b} must be positive.')
 
 
 def make_plan(config: TrainConfig) -> Plan:
@@ -150,15 +150,15 @@ def make_plan(config: TrainConfig) -> Plan:
   streams = tuple(store[name] for name in config.streams)
   if len({s.d for s in streams}) != 1:
     widths = {s.name: s.d for s in streams}
-    raise types.UserError(f'Streams must have one width; got {widths}.')
+    raise errors.UserError(f'Streams must have one width; got {widths}.')
   rows = tuple(s.rows('train') for s in streams)
   for stream, rows_n in zip(streams, rows, strict=True):
     if not len(rows_n):
-      raise types.UserError(
+      raise errors.UserError(
         f'Stream {stream.name} of {config.store} has no rows in train.'
       )
     if config.arch == 'batch_topk' and not stream.stats['val'].rows:
-      raise types.UserError(
+      raise errors.UserError(
         f'Stream {stream.name} of {config.store} has no rows in val, on '
         'which the threshold of batch_topk is calibrated: give its store a '
         'val split, or use --arch=topk.'
@@ -167,7 +167,7 @@ def make_plan(config: TrainConfig) -> Plan:
   d, total = streams[0].d, sum(map(len, rows))
   latents = config.latents or round(d * (config.expansion or 8))
   if config.k > latents:
-    raise types.UserError(
+    raise errors.UserError(
       f'--k={config.k} is larger than the dictionary: it has {latents} '
       'concepts.'
     )

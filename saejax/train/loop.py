@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from saejax import errors
 from saejax import io
 from saejax import sharding
 from saejax import types
@@ -68,7 +69,7 @@ def make_batch(
 def _check_mesh(plan: config_lib.Plan, mesh: jax.sharding.Mesh) -> None:
   data, model = mesh.shape[sharding.DATA], mesh.shape[sharding.MODEL]
   if plan.mixture.batch % data or plan.sae.s % model:
-    raise types.UserError(
+    raise errors.UserError(
       f'--mesh={data},{model} does not divide the work: --batch='
       f'{plan.mixture.batch} must be a multiple of {data}, and the '
       f'dictionary of {plan.sae.s} concepts a multiple of {model}.'

@@ -5,7 +5,7 @@ import json
 import os
 from typing import Any
 
-from saejax import types
+from saejax import errors
 from saejax.store import manifest
 from saejax.train import provenance
 
@@ -21,7 +21,7 @@ def read(path: str) -> dict[str, Any]:
   """Reads a run's record; UserError if the folder holds no run."""
   file = os.path.join(path, RUN)
   if not os.path.exists(file):
-    raise types.UserError(f'There is no run at {path}: it has no {RUN}.')
+    raise errors.UserError(f'There is no run at {path}: it has no {RUN}.')
   with open(file, encoding='utf-8') as f:
     return json.load(f)
 
@@ -34,7 +34,7 @@ def open_folder(out: str, config: Mapping[str, Any], resume: bool) -> None:
       or this run but `resume` was not asked for. It is left as it was.
   """
   if os.path.exists(out) and not os.path.isdir(out):
-    raise types.UserError(f'--out={out} is a file; name a folder.')
+    raise errors.UserError(f'--out={out} is a file; name a folder.')
   names = os.listdir(out) if os.path.isdir(out) else []
   names = [n for n in names if n != f'{RUN}.tmp']  # A kill can leave one.
   if not names:
@@ -47,12 +47,12 @@ def open_folder(out: str, config: Mapping[str, Any], resume: bool) -> None:
     manifest.write_json(os.path.join(out, RUN), record)
     return
   if RUN not in names:
-    raise types.UserError(
+    raise errors.UserError(
       f'--out={out} holds other files (such as {sorted(names)[0]}). Choose an '
       'empty or new folder.'
     )
   if not resume:
-    raise types.UserError(
+    raise errors.UserError(
       f'--out={out} holds another run. Add --resume to go on with it, or '
       'choose another folder.'
     )
@@ -60,7 +60,7 @@ def open_folder(out: str, config: Mapping[str, Any], resume: bool) -> None:
   differ = sorted(k for k in asked if found.get(k) != asked[k])
   if differ:
     changes = ', '.join(f'{k}: {found.get(k)} → {asked[k]}' for k in differ)
-    raise types.UserError(
+    raise errors.UserError(
       f'--out={out} holds a run with other settings ({changes}). Resume with '
       'the same flags, or choose another folder.'
     )

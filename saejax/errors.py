@@ -1,0 +1,9 @@
+"""The exception for mistakes that are not ours."""
+
+
+class UserError(ValueError):
+  """A mistake of the person at the keyboard; programs print its one line.
+
+  The message says what was wrong, what was found, what was expected and what
+  to do. `store.StoreError` is its like for the store, which stands alone.
+  """
