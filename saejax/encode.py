@@ -83,7 +83,7 @@ def encode(
   modality_B = np.full(batch, modality_index(sae, stream), np.int32)
   run = _jitted(sae)
   x_nD = stream.take(rows_n).astype(np.float32)
-  blocks, errors = [], []
+  blocks, misses = [], []
   with jax.set_mesh(mesh), jax.default_matmul_precision('highest'):
     place = lambda a, *spec: jax.device_put(a, jax.P(sharding.DATA, *spec))
     for start in range(0, len(rows_n), batch):
@@ -91,11 +91,11 @@ def encode(
       padded_BD = np.pad(x_bD, ((0, batch - len(x_bD)), (0, 0)))
       codes, error_B = run(variables, place(padded_BD, None), place(modality_B))
       blocks.append(to_csr(codes, sae.s)[: len(x_bD)])
-      errors.append(np.asarray(error_B)[: len(x_bD)])
+      misses.append(np.asarray(error_B)[: len(x_bD)])
   empty = scipy.sparse.csr_matrix((0, sae.s), dtype=np.float32)
   return Encoded(
     rows_n=np.asarray(rows_n),
     x_nD=x_nD,
     z_nS=scipy.sparse.vstack(blocks or [empty], format='csr'),
-    error_n=np.concatenate(errors or [np.zeros(0, np.float32)]),
+    error_n=np.concatenate(misses or [np.zeros(0, np.float32)]),
   )

@@ -71,7 +71,7 @@ def _sides(config: ImportConfig):
 
 
 def _read(config: ImportConfig) -> _Source:
-  """Reads and checks everything; errors.UserError before anything is written."""
+  """Reads and checks everything; UserError before anything is written."""
   image, text, captions, paths = _sides(config)
   if image.d != text.d:
     raise errors.UserError(
@@ -134,7 +134,7 @@ def import_embeddings(config: ImportConfig, out: str) -> store_lib.Manifest:
   """Writes a store of paired embeddings.
 
   Raises:
-    errors.UserError, StoreError: an input or `out` cannot be used; nothing is left
+    UserError, StoreError: an input or `out` cannot be used; nothing is left
       behind.
   """
   writer_lib.check_vacant(out)
