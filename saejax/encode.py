@@ -57,6 +57,17 @@ def modality_index(sae: nn.LinearSAE, stream: store_lib.Stream) -> int:
   return list(sae.modalities).index(stream.modality)
 
 
+def bias(
+  sae: nn.LinearSAE, variables: types.ArrayTree, stream: store_lib.Stream
+) -> np.ndarray:
+  """b [D] of x̂ = zD + b on the stored scale, for a stream's modality."""
+  params, constants = variables['params'], variables['constants']
+  m = modality_index(sae, stream)
+  b_dec_D = np.asarray(params['b_dec']) if sae.use_b_dec else 0.0
+  scaled_D = b_dec_D / np.asarray(constants['scale'])[m]
+  return scaled_D + np.asarray(constants['center'])[m]
+
+
 @functools.lru_cache(maxsize=8)
 def _jitted(sae: nn.LinearSAE):
   def run(variables, x_BD, modality_B):

@@ -41,12 +41,18 @@ def aux_k(
   e_BD = lax.stop_gradient(residual(batch, out))
   dead_BS = jnp.broadcast_to(dead_S[None], out.aux['pre_BS'].shape)
   values_BK, index_BK = ops.top_k(
-    jnp.where(dead_BS, jax.nn.relu(out.aux['pre_BS']), 0),
+    jnp.where(dead_BS, out.aux['pre_BS'], -jnp.inf),
     k,
     batch_axis=sharding.axis(sharding.DATA),
     axis=sharding.axis(sharding.MODEL),
   )
-  codes = types.Sparse(values_BK=values_BK, index_BK=index_BK)
+  # Fewer than k may be dead. No ReLU: a concept that is dead because all its
+  # pre-activations are negative would get no gradient through one.
+  is_dead_BK = jnp.isfinite(values_BK)
+  codes = types.Sparse(
+    values_BK=jnp.where(is_dead_BK, values_BK, 0),
+    index_BK=jnp.where(is_dead_BK, index_BK, dead_S.shape[0]),
+  )
   ehat_BD = linear.decode_with(codes, params['w_dec'])
   loss = jnp.sum((e_BD - ehat_BD) ** 2) / jnp.sum(e_BD**2)
   return jnp.where(jnp.any(dead_S), loss, 0.0)

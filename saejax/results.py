@@ -54,6 +54,15 @@ def write(out: str, entries: Mapping[str, Mapping[str, Any]]) -> None:
   manifest.write_json(os.path.join(out, RESULTS), ordered)
 
 
+def check_vacant(out: str) -> None:
+  """UserError if a folder holds results already."""
+  if os.path.exists(os.path.join(out, RESULTS)):
+    raise errors.UserError(
+      f'--out={out} already holds results. Choose another folder, or delete '
+      'this one.'
+    )
+
+
 def read(out: str) -> dict[str, dict[str, Any]]:
   path = os.path.join(out, RESULTS)
   if not os.path.exists(path):

@@ -10,7 +10,10 @@ import dataclasses
 import numpy as np
 import scipy.stats
 
+from saejax.analysis import bootstrap
+
 _COLUMNS = 64  # Scores ranked at once.
+_DRAWS = 200
 _RIDGE = 1e-3  # Of the linear probe, relative to the mean eigenvalue.
 LEAST_POSITIVES = 15  # In each split; below, a factor is not scored.
 
@@ -77,15 +80,39 @@ def linear_probes(
   return (test_nD - mean_D) @ w_DF
 
 
-def probe_auroc(train_nD, label_train_nF, test_nD, label_test_nF) -> np.ndarray:
-  """AUROC [F] on test of a linear probe for each factor."""
-  score_nF = linear_probes(train_nD, label_train_nF, test_nD)
-  return np.array(
-    [
-      auroc(score_nF[:, [f]], label_test_nF[:, [f]])[0, 0]
-      for f in range(score_nF.shape[1])
-    ]
+def paired_auroc(score_nF: np.ndarray, label_nF: np.ndarray) -> np.ndarray:
+  """AUROC of each column of scores for its own label: [F]."""
+  n, positives_F = len(label_nF), label_nF.sum(0).astype(np.float64)
+  pairs_F = positives_F * (n - positives_F)
+  rank_nF = scipy.stats.rankdata(score_nF, axis=0)
+  above_F = (rank_nF * label_nF).sum(0) - positives_F * (positives_F + 1) / 2
+  with np.errstate(invalid='ignore', divide='ignore'):
+    return np.where(pairs_F > 0, above_F / pairs_F, np.nan)
+
+
+def share_reading(
+  score_nF: np.ndarray,
+  label_nF: np.ndarray,
+  group_n: np.ndarray,
+  least: float,
+  seed: int = 0,
+) -> bootstrap.Estimate:
+  """The share of factors whose reader reaches an AUROC, over groups."""
+  share = lambda rows: float(
+    np.nanmean(paired_auroc(score_nF[rows], label_nF[rows]) >= least)
   )
+  value = share(slice(None))
+  rng = np.random.default_rng(seed)
+  groups, place_n = np.unique(group_n, return_inverse=True)
+  members = np.split(
+    np.argsort(place_n, kind='stable'), np.cumsum(np.bincount(place_n))[:-1]
+  )
+  draws = [
+    share(np.concatenate([members[g] for g in picked]))
+    for picked in rng.integers(0, len(groups), size=(_DRAWS, len(groups)))
+  ]
+  low, high = np.percentile(draws, [2.5, 97.5])
+  return bootstrap.Estimate(value, score_nF.shape[1], float(low), float(high))
 
 
 def enough(label_nF: np.ndarray) -> np.ndarray:

@@ -110,10 +110,26 @@ FACTORS = SHARED + IMAGE_ONLY + TEXT_ONLY
 _COLUMN = {name: i for i, name in enumerate(FACTORS)}
 
 
-def associations() -> frozenset[frozenset[str]]:
-  """Pairs of factor names that the world ties together."""
-  kinds = {n.split('=')[1]: n for n in FACTORS if not n.startswith('pair=')}
-  return frozenset(frozenset((kinds[a], kinds[b])) for a, b in ASSOCIATED)
+def related() -> np.ndarray:
+  """Which factors go together, bool [F, F]: one implies the other, as a pair
+  does its colour and its shape, or the world associates them."""
+  value = lambda name: name.split('=')[1]
+  plain = {value(n): n for n in FACTORS if not n.startswith('pair=')}
+  linked = {frozenset((plain[a], plain[b])) for a, b in ASSOCIATED}
+
+  def parts(name: str) -> set[str]:
+    if not name.startswith('pair='):
+      return {name}
+    return {plain[word] for word in value(name).split(' ')}
+
+  f = len(FACTORS)
+  out = np.zeros((f, f), bool)
+  for a, b in itertools.product(range(f), repeat=2):
+    first, second = parts(FACTORS[a]), parts(FACTORS[b])
+    out[a, b] = bool(first & second) or any(
+      frozenset((x, y)) in linked for x in first for y in second
+    )
+  return out
 
 
 @dataclasses.dataclass(frozen=True)

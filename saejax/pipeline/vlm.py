@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from saejax import errors
+from saejax import run
 from saejax import sharding
 from saejax.data import batches
 from saejax.data import captions
@@ -21,7 +22,6 @@ from saejax.models import words
 from saejax.train import checkpoint
 from saejax.train import contrastive
 from saejax.train import logging
-from saejax.train import run
 
 P = jax.P
 _CONTEXT = 40  # Tokens; the fullest caption has 31.

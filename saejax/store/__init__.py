@@ -5,6 +5,8 @@ everything that studies vectors reads one. Needs NumPy, safetensors and
 ml_dtypes; neither JAX nor torch.
 """
 
+from saejax.store.manifest import DTYPES
+from saejax.store.manifest import MANIFEST
 from saejax.store.manifest import Manifest
 from saejax.store.manifest import StoreError
 from saejax.store.manifest import StreamSpec
@@ -16,6 +18,8 @@ from saejax.store.validate import validate
 from saejax.store.writer import StoreWriter
 
 __all__ = [
+  'DTYPES',
+  'MANIFEST',
   'SPLITS',
   'Manifest',
   'Store',

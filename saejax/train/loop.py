@@ -12,6 +12,8 @@ import orbax.checkpoint as ocp
 
 from saejax import errors
 from saejax import io
+from saejax import provenance
+from saejax import run
 from saejax import sharding
 from saejax import types
 from saejax.data import batches
@@ -19,8 +21,6 @@ from saejax.train import calibrate
 from saejax.train import checkpoint
 from saejax.train import config as config_lib
 from saejax.train import logging
-from saejax.train import provenance
-from saejax.train import run
 from saejax.train import state as state_lib
 from saejax.train import step as step_lib
 

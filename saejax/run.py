@@ -6,8 +6,8 @@ import os
 from typing import Any
 
 from saejax import errors
+from saejax import provenance
 from saejax.store import manifest
-from saejax.train import provenance
 
 RUN = 'run.json'
 
@@ -26,30 +26,22 @@ def read(path: str) -> dict[str, Any]:
     return json.load(f)
 
 
-def open_folder(out: str, config: Mapping[str, Any], resume: bool) -> None:
-  """Makes the folder of a new run, or checks that it is this very run's.
+def check_folder(
+  out: str, config: Mapping[str, Any], resume: bool = False
+) -> None:
+  """UserError unless a run of these settings may be written, or go on, there.
 
-  Raises:
-    UserError: the folder holds something else, or a run with other settings,
-      or this run but `resume` was not asked for. It is left as it was.
+  Touches nothing: for use before the work that may find other mistakes.
   """
   if os.path.exists(out) and not os.path.isdir(out):
     raise errors.UserError(f'--out={out} is a file; name a folder.')
-  names = os.listdir(out) if os.path.isdir(out) else []
-  names = [n for n in names if n != f'{RUN}.tmp']  # A kill can leave one.
+  names = _names(out)
   if not names:
-    os.makedirs(out, exist_ok=True)
-    record = {
-      'format': 'saejax-run',
-      'config': dict(config),
-      'provenance': provenance.collect(),
-    }
-    manifest.write_json(os.path.join(out, RUN), record)
     return
   if RUN not in names:
     raise errors.UserError(
-      f'--out={out} holds other files (such as {sorted(names)[0]}). Choose an '
-      'empty or new folder.'
+      f'--out={out} holds other files (such as {names[0]}). Choose an empty or '
+      'new folder.'
     )
   if not resume:
     raise errors.UserError(
@@ -61,6 +53,29 @@ def open_folder(out: str, config: Mapping[str, Any], resume: bool) -> None:
   if differ:
     changes = ', '.join(f'{k}: {found.get(k)} → {asked[k]}' for k in differ)
     raise errors.UserError(
-      f'--out={out} holds a run with other settings ({changes}). Resume with '
-      'the same flags, or choose another folder.'
+      f'--out={out} holds a run with other settings ({changes}). Use the same '
+      'flags to go on with it, or choose another folder.'
     )
+
+
+def _names(out: str) -> list[str]:
+  """Files in a folder, but for what a kill can leave of `run.json` itself."""
+  if not os.path.isdir(out):
+    return []
+  return sorted(n for n in os.listdir(out) if n != f'{RUN}.tmp')
+
+
+def open_folder(
+  out: str, config: Mapping[str, Any], resume: bool = False
+) -> None:
+  """Makes the folder of a new run, after `check_folder`."""
+  check_folder(out, config, resume)
+  if _names(out):
+    return
+  os.makedirs(out, exist_ok=True)
+  record = {
+    'format': 'saejax-run',
+    'config': dict(config),
+    'provenance': provenance.collect(),
+  }
+  manifest.write_json(os.path.join(out, RUN), record)

@@ -1,0 +1,81 @@
+"""The analysis of a dictionary, its twin's beside it, as a folder."""
+
+import dataclasses
+import os
+from typing import Any
+
+from saejax import io
+from saejax import results
+from saejax import run
+from saejax import store as store_lib
+from saejax.pipeline import evaluation
+from saejax.pipeline import findings
+from saejax.pipeline import reading
+from saejax.pipeline import twin
+from saejax.train import config as config_lib
+from saejax.train import loop
+
+TWIN = 'surrogate'
+
+
+def _twin_config(sae_path: str, store_path: str) -> config_lib.TrainConfig:
+  """The settings a dictionary was trained with, on another store."""
+  made_by = io.read_config(sae_path)['provenance']['config']
+  fields = {f.name for f in dataclasses.fields(config_lib.TrainConfig)}
+  as_tuple = lambda v: tuple(v) if isinstance(v, list) else v
+  kept = {k: as_tuple(v) for k, v in made_by.items() if k in fields}
+  return config_lib.TrainConfig(**(kept | {'store': store_path}))
+
+
+def _numbers(subject: findings.Subject, analysis: findings.Analysis):
+  """An analysis with the quality of the dictionary it is about."""
+  return analysis.entries | evaluation.evaluate_sides(
+    subject.sae, subject.variables, *subject.test, subject.split
+  )
+
+
+def analyse_twin(
+  sae_path: str, store_path: str, out: str, split: str
+) -> dict[str, dict[str, Any]]:
+  """Trains and analyses the same on the store's structureless twin."""
+  twin_store = os.path.join(out, 'store')
+  twin.write_twin(store_lib.Store(store_path), twin_store)
+  config = _twin_config(sae_path, twin_store)
+  trained = loop.train(config, os.path.join(out, 'run'), resume=True)
+  subject = findings.load_subject(trained, twin_store, split)
+  analysis = findings.analyse_subject(subject)
+  entries = _numbers(subject, analysis)
+  dataclasses.replace(analysis, entries=entries).write(out)
+  return entries
+
+
+def analyse(
+  sae_path: str, store_path: str, out: str, split: str, with_twin: bool
+) -> dict[str, dict[str, Any]]:
+  """Analyses a dictionary on a store's split; returns and writes the results.
+
+  Killed, it goes on when run again with the same arguments: a twin's training
+  is not done twice.
+
+  Raises:
+    UserError, StoreError: nothing can be analysed, or `out` is taken; nothing
+      is left behind.
+  """
+  asked = {
+    'analyse': {'sae': sae_path, 'store': store_path, 'split': split}
+    | {'surrogate': with_twin}
+  }
+  results.check_vacant(out)
+  run.check_folder(out, asked, resume=True)
+  subject = findings.load_subject(sae_path, store_path, split)
+  run.open_folder(out, asked, resume=True)
+  analysis = findings.analyse_subject(subject)
+  if subject.store['image'].labels:
+    analysis = reading.read_factors(subject, analysis, out)
+  findings.write_exemplars(subject, out)
+  entries = _numbers(subject, analysis)
+  if with_twin:
+    found = analyse_twin(sae_path, store_path, os.path.join(out, TWIN), split)
+    entries |= {f'{TWIN}/{name}': e for name, e in found.items()}
+  dataclasses.replace(analysis, entries=entries).write(out)
+  return entries

@@ -1,0 +1,287 @@
+"""What a dictionary holds: energy, modality, geometry, bridges, exemplars."""
+
+import dataclasses
+import os
+from typing import Any
+
+import numpy as np
+
+from saejax import io
+from saejax import nn
+from saejax import results
+from saejax import store as store_lib
+from saejax import types
+from saejax.analysis import bridges as bridges_lib
+from saejax.analysis import energy
+from saejax.analysis import exemplars
+from saejax.analysis import geometry
+from saejax.analysis import layout
+from saejax.analysis import modality
+from saejax.pipeline import sides
+from saejax.store import files
+from saejax.store import manifest
+
+CONCEPTS, BRIDGES = 'concepts.safetensors', 'bridges.safetensors'
+EXEMPLARS = 'exemplars.json'
+LEAST_LIFT = 1.5  # Of co-firing over chance, for a bridge to count as real.
+_LEVEL = 0.05
+_FIT_ROWS = 100_000  # Training rows a stream that means and covariances take.
+_EXAMPLES = 12
+_KEPT_BRIDGES = 20_000
+Entries = dict[str, dict[str, Any]]
+Arrays = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+  """A dictionary with the encoded rows it is studied on."""
+
+  sae: nn.LinearSAE
+  variables: types.ArrayTree
+  store: store_lib.Store
+  val: tuple[sides.Side, sides.Side]  # Image and text.
+  test: tuple[sides.Side, sides.Side]
+  split: str  # What `test` is.
+
+  @property
+  def d_SD(self) -> np.ndarray:
+    return np.asarray(self.variables['params']['w_dec'])
+
+  def training_rows(self, name: str) -> np.ndarray:
+    """Up to 100,000 training rows [n, D] of a stream, evenly spread."""
+    rows_N = self.store[name].rows('train')
+    picked = np.linspace(0, len(rows_N) - 1, min(len(rows_N), _FIT_ROWS))
+    rows_nD = self.store[name].take(rows_N[picked.astype(int)])
+    return rows_nD.astype(np.float32)
+
+
+def load_subject(sae_path: str, store_path: str, split: str) -> Subject:
+  """Loads a dictionary and encodes `val` and the split to report on."""
+  sae, variables = io.load(sae_path)
+  store = store_lib.Store(store_path)
+  # Both are asked for first, so that a missing split is told before any work.
+  sides.check_pairs(store, 'val')
+  return Subject(
+    sae=sae,
+    variables=variables,
+    store=store,
+    test=sides.encode_pairs(sae, variables, store, split),
+    val=sides.encode_pairs(sae, variables, store, 'val'),
+    split=split,
+  )
+
+
+def usage_results(s: Subject) -> tuple[Entries, Arrays]:
+  """Energy and firing of every concept, and how concentrated energy is."""
+  image, text = (energy.usage(side.z_nS) for side in s.test)
+  balanced_S = (image.energy_S + text.energy_S) / 2
+  rows = image.rows + text.rows
+  live = int(((image.count_S + text.count_S) > 0).sum())
+  entry = lambda v, unit: results.entry(v, n=rows, split=s.split, unit=unit)
+  entries = {
+    'concepts/live': entry(live, 'concepts'),
+    'energy/half': entry(energy.concepts_carrying(balanced_S, 0.5), 'concepts'),
+    'energy/most': entry(energy.concepts_carrying(balanced_S, 0.9), 'concepts'),
+  }
+  return entries, {
+    'energy_image': image.energy_S,
+    'energy_text': text.energy_S,
+    'rate_image': image.rate_S,
+    'rate_text': text.rate_S,
+    'count_image': image.count_S,
+    'count_text': text.count_S,
+  }
+
+
+def modality_results(s: Subject) -> tuple[Entries, Arrays]:
+  """ModalityScore of every concept with bounds, classes, and the null."""
+  image, text = s.test
+  scores = modality.modality_scores(
+    image.z_nS, text.z_nS, image.group_n, text.group_n
+  )
+  null_S = modality.permuted_scores(image.z_nS, text.z_nS)
+  live = int(np.isfinite(scores.score_S).sum())
+  entries = {
+    f'modality/{name}': results.entry(
+      scores.count(name), n=live, split=s.split, unit='concepts'
+    )
+    for name in modality.CLASSES[1:]
+  }
+  unsure = np.isfinite(scores.score_S) & (scores.class_S == 0)
+  entries['modality/unclassified'] = results.entry(
+    int(unsure.sum()), n=live, split=s.split, unit='concepts'
+  )
+  single = lambda score_S: np.nanmean((score_S > 0.9) | (score_S < 0.1))
+  entries['modality/single_share'] = results.entry(
+    float(single(scores.score_S)), n=live, split=s.split
+  )
+  entries['modality/single_share_permuted'] = results.entry(
+    float(single(null_S)), n=live, split=s.split
+  )
+  return entries, {
+    'modality_score': scores.score_S,
+    'modality_low': scores.low_S,
+    'modality_high': scores.high_S,
+    'modality_class': scores.class_S,
+    'modality_score_permuted': null_S,
+  }
+
+
+def geometry_results(s: Subject, live_S: np.ndarray) -> tuple[Entries, Arrays]:
+  """The gap, and how near concepts lie to its direction."""
+  fit = geometry.fit(s.training_rows('image'), s.training_rows('text'))
+  cosine_S = geometry.cosines(s.d_SD, fit.direction_D)
+  floors = geometry.floors(fit)
+  mean = lambda side: side.x_nD.mean(0, dtype=np.float64)
+  gap = float(np.linalg.norm(mean(s.test[0]) - mean(s.test[1])))
+  rows = sum(len(side.rows_n) for side in s.test)
+  live = int(live_S.sum())
+  entries = {
+    'geometry/gap': results.entry(gap, n=rows, split=s.split),
+    'geometry/effective_rank': results.entry(
+      geometry.effective_rank(fit.within_DD), split='train'
+    ),
+    'geometry/cosine_to_gap_median': results.entry(
+      float(np.median(cosine_S[live_S])) if live else float('nan'), n=live
+    ),
+    **{
+      f'geometry/cosine_to_gap_floor_{name}': results.entry(value)
+      for name, value in floors.items()
+    },
+  }
+  return entries, {'cosine_to_gap': cosine_S}
+
+
+def bridge_results(s: Subject, score_S: np.ndarray) -> tuple[Entries, Arrays]:
+  """Bridges: found on `val`, replicated and measured on the reported split."""
+  matched = {
+    name: bridges_lib.match(image.z_nS, text.z_nS, image.pair_n, text.pair_n)
+    for name, (image, text) in (('val', s.val), ('test', s.test))
+  }
+  found = {name: bridges_lib.bridges(m, s.d_SD) for name, m in matched.items()}
+  # A bridge fires together more than chance has it and points the same way.
+  positive = {
+    name: (b.cosine_P > 0) & (b.excess_P > 0) for name, b in found.items()
+  }
+  p_val = bridges_lib.p_values(matched['val'], found['val'])
+  tests = bridges_lib.tested_pairs(matched['val'])
+  significant = positive['val'] & bridges_lib.significant(p_val, tests, _LEVEL)
+  b = found['test']
+  key = lambda b: b.i_P.astype(np.int64) * s.sae.s + b.j_P
+  p_test = bridges_lib.p_values(matched['test'], b)
+  joint_P, expected_P, _, _ = bridges_lib.firing(matched['test'], b.i_P, b.j_P)
+  lift_P = joint_P / np.maximum(expected_P, 1e-12)
+  replicated = (
+    np.isin(key(b), key(found['val'])[significant])
+    & positive['test']
+    & (p_test < _LEVEL)
+    & (lift_P >= LEAST_LIFT)
+  )
+  self_P = b.i_P == b.j_P
+  cross_P = ~self_P & (score_S[b.i_P] > 0.9) & (score_S[b.j_P] < 0.1)
+  totals = bridges_lib.totals(matched['test'], s.d_SD)
+  n = len(matched['test'].pairs_G)
+  excess = totals['sum_b'] - totals['sum_b0']
+  entry = lambda v, **k: results.entry(v, n=n, split=s.split, **k)
+  part = lambda where: float(b.excess_P[where].sum() / excess) if excess else 0
+  entries = {
+    'bridges/sum_b': entry(totals['sum_b']),
+    'bridges/sum_b0': entry(totals['sum_b0']),
+    'bridges/similarity': entry(totals['similarity']),
+    'bridges/identity_error': entry(
+      abs(totals['sum_b'] - totals['similarity'])
+    ),
+    'bridges/tested': results.entry(
+      tests, n=len(matched['val'].pairs_G), split='val', unit='pairs'
+    ),
+    'bridges/significant': results.entry(
+      int(significant.sum()), split='val', unit='pairs'
+    ),
+    'bridges/replicated': entry(int(replicated.sum()), unit='pairs'),
+    'bridges/replicated_cross': entry(
+      int((replicated & cross_P).sum()), unit='pairs'
+    ),
+    'bridges/cross_share_of_excess': entry(part(cross_P)),
+    'bridges/self_share_of_excess': entry(part(self_P)),
+  }
+  keep = np.argsort(-b.excess_P, kind='stable')
+  keep = keep[(positive['test'] | replicated)[keep]][:_KEPT_BRIDGES]
+  arrays = {
+    'image_concept': b.i_P.astype(np.int32),
+    'text_concept': b.j_P.astype(np.int32),
+    'b': b.b_P,
+    'b0': b.b0_P,
+    'excess': b.excess_P,
+    'cosine': b.cosine_P,
+    'joint': joint_P.astype(np.int64),
+    'lift': lift_P,
+    'p': p_test,
+    'replicated': replicated,
+    'cross': cross_P,
+  }
+  return entries, {name: array[keep] for name, array in arrays.items()}
+
+
+def exemplar_table(s: Subject) -> list[dict[str, Any]]:
+  """For every concept, its top images and texts with what they are."""
+  found = []
+  for side in s.test:
+    is_text = side.stream.modality == 'text'
+    rows_SK, values_SK = exemplars.top_rows(
+      side.z_nS, _EXAMPLES, side.key_n if is_text else side.group_n
+    )
+    used = np.unique(rows_SK[rows_SK >= 0])
+    words = dict(zip(used, side.stream.words(side.rows_n[used]), strict=True))
+    found.append(
+      [
+        [
+          {'row': int(side.rows_n[r]), 'activation': round(float(v), 4)}
+          | words[r]
+          for r, v in zip(rows_K, values_K, strict=True)
+          if r >= 0
+        ]
+        for rows_K, values_K in zip(rows_SK, values_SK, strict=True)
+      ]
+    )
+  images, texts = found
+  return [
+    {'concept': i, 'images': image, 'texts': text}
+    for i, (image, text) in enumerate(zip(images, texts, strict=True))
+  ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Analysis:
+  """Everything `analyse` finds of one dictionary."""
+
+  entries: Entries
+  concepts: Arrays
+  bridges: Arrays
+
+  def write(self, out: str) -> None:
+    os.makedirs(out, exist_ok=True)
+    files.write_arrays(os.path.join(out, CONCEPTS), self.concepts)
+    files.write_arrays(os.path.join(out, BRIDGES), self.bridges)
+    results.write(out, self.entries)
+
+
+def analyse_subject(s: Subject) -> Analysis:
+  """Every number and array, from codes alone."""
+  entries, concepts = usage_results(s)
+  live_S = concepts['count_image'] + concepts['count_text'] > 0
+  found, scores = modality_results(s)
+  entries, concepts = entries | found, concepts | scores
+  found, cosines = geometry_results(s, live_S)
+  entries, concepts = entries | found, concepts | cosines
+  found, bridges = bridge_results(s, concepts['modality_score'])
+  map_S2 = np.full((s.sae.s, 2), np.nan)
+  map_S2[live_S] = layout.concept_map(s.d_SD[live_S])
+  return Analysis(
+    entries=entries | found,
+    concepts=concepts | {'live': live_S, 'map': map_S2},
+    bridges=bridges,
+  )
+
+
+def write_exemplars(s: Subject, out: str) -> None:
+  manifest.write_json(os.path.join(out, EXEMPLARS), exemplar_table(s))

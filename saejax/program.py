@@ -1,0 +1,151 @@
+"""How every program starts, explains itself, and fails.
+
+Status 0 on success and for --help; 2, with one line, on a user's mistake; 1,
+with one line, where the machine failed us (a full disk) and what was finished
+is kept; 130 when interrupted. Anything else is a bug and shows its traceback.
+"""
+
+from collections.abc import Callable
+import dataclasses
+import errno
+import inspect
+import os
+import sys
+import textwrap
+from typing import Any
+from typing import TypeVar
+
+from absl import flags
+
+from saejax import errors
+from saejax import store as store_lib
+
+FLAGS = flags.FLAGS
+REQUIRED: list[str] = []
+_WIDTH = 78
+T = TypeVar('T')
+
+
+def config_from_flags(cls: type[T], **given: Any) -> T:
+  """Fills a config dataclass from the flags of the same names."""
+  names = [f.name for f in dataclasses.fields(cls) if f.name not in given]
+  values = {n: FLAGS[n].value for n in names if n in FLAGS}
+  as_tuple = lambda v: tuple(v) if isinstance(v, list) else v
+  return cls(**{n: as_tuple(v) for n, v in values.items()}, **given)
+
+
+def required(name: str, help_: str) -> flags.FlagHolder[str]:
+  """Defines a string flag that must be given."""
+  REQUIRED.append(name)
+  return flags.DEFINE_string(name, None, help_, required=True)
+
+
+def mesh_flag() -> None:
+  """Defines --mesh, which `mesh_shape` reads."""
+  flags.DEFINE_list(
+    'mesh', None, 'Devices that split the batch and the dictionary: data,model.'
+  )
+
+
+def mesh_shape() -> tuple[int, int] | None:
+  """--mesh as two numbers, or None."""
+  if FLAGS.mesh is None:
+    return None
+  try:
+    data, model = map(int, FLAGS.mesh)
+  except ValueError:
+    raise errors.UserError(
+      f'--mesh={",".join(FLAGS.mesh)} is not understood: write data,model, '
+      'such as 4,2.'
+    ) from None
+  return data, model
+
+
+def _help(doc: str) -> str:
+  """The docstring, then every flag of this program with its default."""
+  lines = [inspect.cleandoc(doc), '', 'Flags:']
+  by_module = FLAGS.flags_by_module_dict()
+  own = [f for m in (__name__, sys.argv[0]) for f in by_module.get(m, [])]
+  for flag in own:
+    default = '' if flag.default in (None, []) else flag.default_as_str
+    default = default and f' [{default.strip(chr(39))}]'
+    if flag.name in REQUIRED:
+      default = ' Required.'
+    lines += textwrap.wrap(
+      f'--{flag.name}: {flag.help}{default}',
+      _WIDTH,
+      initial_indent='  ',
+      subsequent_indent='      ',
+    )
+  return '\n'.join(lines)
+
+
+def _flag_error(e: flags.Error) -> str:
+  """absl's message as one line that says what to do."""
+  text = ' '.join(str(e).split())
+  if isinstance(e, flags.UnrecognizedFlagError):
+    _, _, hint = text.partition('Did you mean: ')
+    hint = f' Did you mean --{hint.split(" ")[0].rstrip("?,")}?' if hint else ''
+    return f'There is no flag --{e.flagname}.{hint} See --help.'
+  if 'must have a value other than None' in text:
+    name = text.partition('--')[2].partition('=')[0]
+    return f'--{name} is missing. See --help.'
+  given, _, why = text.removeprefix('flag ').partition(': ')
+  for sign, expected in (
+    ('invalid literal for int', 'a whole number'),
+    ('could not convert string to float', 'a number'),
+    ('Non-boolean argument', 'true or false'),
+  ):
+    why = f'expected {expected}' if sign in why else why
+  return f'{given}: {why.rstrip(".")}. See --help.'
+
+
+def _is_full_disk(e: BaseException | None) -> bool:
+  """Whether a full disk is behind an exception, however it was wrapped."""
+  while e is not None:
+    full = isinstance(e, OSError) and e.errno in (errno.ENOSPC, errno.EDQUOT)
+    if full or 'No space left on device' in str(e):
+      return True
+    e = e.__cause__ or e.__context__
+  return False
+
+
+def _fail(status: int, message: str) -> None:
+  print(' '.join(message.split()), file=sys.stderr)
+  sys.exit(status)
+
+
+def run(main: Callable[[], None]) -> None:
+  """Parses the flags, runs `main`, and maps failures to lines and statuses."""
+  doc = sys.modules['__main__'].__doc__ or ''
+  if {'-h', '--help', '-help', '--helpfull', '--helpshort'} & set(sys.argv[1:]):
+    print(_help(doc))
+    sys.exit(0)
+  try:
+    rest = FLAGS(sys.argv)[1:]
+  except flags.Error as e:
+    _fail(2, _flag_error(e))
+  if rest:
+    _fail(2, f'{rest[0]!r} is not a flag: write --name=value. See --help.')
+  try:
+    main()
+  except (errors.UserError, store_lib.StoreError) as e:
+    _fail(2, str(e))
+  except KeyboardInterrupt:
+    _fail(130, 'Interrupted. What was finished is kept; run again to go on.')
+  except Exception as e:
+    if not _is_full_disk(e):
+      raise
+    _fail(
+      1,
+      'The disk is full. Finished shards and checkpoints are kept: free some '
+      'space and run the same command again (with --resume, for training).',
+    )
+
+
+def quiet() -> None:
+  """Keeps libraries from printing what a user cannot act on."""
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+  os.environ.setdefault('GRPC_VERBOSITY', 'ERROR')
+  os.environ.setdefault('TRANSFORMERS_NO_ADVISORY_WARNINGS', '1')
+  os.environ.setdefault('HF_HUB_DISABLE_TELEMETRY', '1')
