@@ -81,7 +81,15 @@ class StoreWriter:
     check_vacant(path, spec)
     os.makedirs(path, exist_ok=True)
     manifest_lib.write_json(os.path.join(path, _SPEC), spec)
+    self._mend_journal()
     self._done = {(r['stream'], r['index']) for r in self._records()}
+
+  def _mend_journal(self) -> None:
+    """Cuts off a line that a kill left half-written, so that none joins it."""
+    if not os.path.exists(self._journal):
+      return
+    with open(self._journal, 'r+b') as f:
+      f.truncate(f.read().rfind(b'\n') + 1)
 
   def _records(self) -> list[dict[str, Any]]:
     """Journal lines of all processes; a torn last line does not count."""
