@@ -35,7 +35,7 @@ class VLMConfig:
 
   captions: str = 'partial'
   seed: int = 0
-  steps: int = 12_000
+  steps: int = 9_000
   batch: int = 256
   lr: float = 1e-3
   weight_decay: float = 0.05
