@@ -3,7 +3,7 @@
 Writes OUT, a store with the streams `image` and `text`. Killed, it goes on
 when run again.
 
-  ./launch.sh embed --model=runs/clip-scenes/model \\
+  ./launch.sh embed --model=clip-scenes \\
       --dataset=scenes:n=16384,seed=1 --out=runs/store
 """
 
@@ -13,7 +13,9 @@ from saejax import program
 from saejax import store
 from saejax.pipeline import embedding
 
-MODEL = program.required('model', 'Model folder in Hugging Face layout.')
+MODEL = program.required(
+  'model', 'Model folder in Hugging Face layout, or a model that ships.'
+)
 DATASET = flags.DEFINE_string(
   'dataset',
   'scenes',

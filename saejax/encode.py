@@ -93,6 +93,10 @@ def encode(
   batch = _ROWS - _ROWS % mesh.size
   modality_B = np.full(batch, modality_index(sae, stream), np.int32)
   run = _jitted(sae)
+  # Placed as in training, which TopK's selection over the mesh relies on.
+  variables = jax.device_put(
+    variables, sharding.infer_shardings(variables, mesh)
+  )
   x_nD = stream.take(rows_n).astype(np.float32)
   blocks, misses = [], []
   with jax.set_mesh(mesh), jax.default_matmul_precision('highest'):

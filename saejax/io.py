@@ -4,7 +4,6 @@ The only owner of the format, which a dozen lines of NumPy can read.
 """
 
 from collections.abc import Mapping
-import json
 import os
 from typing import Any
 
@@ -69,16 +68,15 @@ def read_config(path: str) -> dict[str, Any]:
       f'There is no dictionary at {path}: it has no {CONFIG}. '
       'A run keeps its dictionary in its folder sae/.'
     )
-  with open(file, encoding='utf-8') as f:
-    config = json.load(f)
+  config = manifest.read_json(file, errors.UserError)
   if config.get('format') != FORMAT or config.get('version') != VERSION:
     raise errors.UserError(
       f'{file} has format {config.get("format")!r} version '
       f'{config.get("version")}; expected {FORMAT!r} version {VERSION}.'
     )
-  if config['arch'] not in nn.ARCHITECTURES:
+  if config.get('arch') not in tuple(nn.ARCHITECTURES):
     raise errors.UserError(
-      f'{file} has arch {config["arch"]!r}; known are '
+      f'{file} has arch {config.get("arch")!r}; known are '
       f'{sorted(nn.ARCHITECTURES)}.'
     )
   return config
@@ -92,16 +90,25 @@ def load(path: str | os.PathLike[str]) -> tuple[nn.LinearSAE, types.ArrayTree]:
   """
   path = os.fspath(path)
   config = read_config(path)
-  fields = {name: config[name] for name in _FIELDS}
-  fields['modalities'] = tuple(fields['modalities'])
-  sae = nn.ARCHITECTURES[config['arch']](**fields)
+  try:
+    fields = {name: config[name] for name in _FIELDS}
+    fields['modalities'] = tuple(fields['modalities'])
+    sae = nn.ARCHITECTURES[config['arch']](**fields)
+    expected = jax.eval_shape(
+      lambda: sae.init(jax.random.key(0), method=lambda module: module.w_dec)
+    )
+  except (KeyError, TypeError, ValueError) as e:
+    raise errors.UserError(
+      f'{os.path.join(path, CONFIG)} lacks or misnames a field: {e}.'
+    ) from e
+  if not 1 <= sae.k <= sae.s:
+    raise errors.UserError(
+      f'{os.path.join(path, CONFIG)} has k {sae.k} for {sae.s} concepts.'
+    )
   try:
     arrays = files.map_arrays(os.path.join(path, WEIGHTS))
   except (FileNotFoundError, ValueError) as e:
     raise errors.UserError(f'The dictionary at {path} is damaged: {e}') from e
-  expected = jax.eval_shape(
-    lambda: sae.init(jax.random.key(0), method=lambda module: module.w_dec)
-  )
   variables: dict[str, dict[str, jax.Array]] = {}
   for collection, leaves in expected.items():
     for name, leaf in leaves.items():

@@ -7,8 +7,11 @@ is kept; 130 when interrupted. Anything else is a bug and shows its traceback.
 
 from collections.abc import Callable
 import dataclasses
+import difflib
 import errno
 import inspect
+import logging
+import math
 import os
 import sys
 import textwrap
@@ -16,6 +19,7 @@ from typing import Any
 from typing import TypeVar
 
 from absl import flags
+from absl import logging as absl_logging
 
 from saejax import errors
 from saejax import store as store_lib
@@ -23,6 +27,11 @@ from saejax import store as store_lib
 FLAGS = flags.FLAGS
 REQUIRED: list[str] = []
 _WIDTH = 78
+# Of a path that was given and cannot be used, whatever is done with it.
+_REFUSED = (
+  errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR,
+  errno.EEXIST, errno.ENAMETOOLONG,
+)  # fmt: skip
 T = TypeVar('T')
 
 
@@ -61,12 +70,16 @@ def mesh_shape() -> tuple[int, int] | None:
   return data, model
 
 
+def _own_flags() -> list[flags.Flag]:
+  """The flags of this program, without those of libraries."""
+  by_module = FLAGS.flags_by_module_dict()
+  return [f for m in (__name__, sys.argv[0]) for f in by_module.get(m, [])]
+
+
 def _help(doc: str) -> str:
   """The docstring, then every flag of this program with its default."""
   lines = [inspect.cleandoc(doc), '', 'Flags:']
-  by_module = FLAGS.flags_by_module_dict()
-  own = [f for m in (__name__, sys.argv[0]) for f in by_module.get(m, [])]
-  for flag in own:
+  for flag in _own_flags():
     default = '' if flag.default in (None, []) else flag.default_as_str
     default = default and f' [{default.strip(chr(39))}]'
     if flag.name in REQUIRED:
@@ -84,8 +97,9 @@ def _flag_error(e: flags.Error) -> str:
   """absl's message as one line that says what to do."""
   text = ' '.join(str(e).split())
   if isinstance(e, flags.UnrecognizedFlagError):
-    _, _, hint = text.partition('Did you mean: ')
-    hint = f' Did you mean --{hint.split(" ")[0].rstrip("?,")}?' if hint else ''
+    names = [flag.name for flag in _own_flags()]
+    near = difflib.get_close_matches(e.flagname, names, n=1)
+    hint = f' Did you mean --{near[0]}?' if near else ''
     return f'There is no flag --{e.flagname}.{hint} See --help.'
   if 'must have a value other than None' in text:
     name = text.partition('--')[2].partition('=')[0]
@@ -98,6 +112,16 @@ def _flag_error(e: flags.Error) -> str:
   ):
     why = f'expected {expected}' if sign in why else why
   return f'{given}: {why.rstrip(".")}. See --help.'
+
+
+def _value_error() -> str | None:
+  """What is wrong with a value that has the right type, or None."""
+  for flag in _own_flags():
+    if isinstance(flag.value, float) and not math.isfinite(flag.value):
+      return f'--{flag.name}={flag.value}: expected a number. See --help.'
+    if flag.name in REQUIRED and not flag.value:
+      return f'--{flag.name} is empty. See --help.'
+  return None
 
 
 def _is_full_disk(e: BaseException | None) -> bool:
@@ -127,6 +151,8 @@ def run(main: Callable[[], None]) -> None:
     _fail(2, _flag_error(e))
   if rest:
     _fail(2, f'{rest[0]!r} is not a flag: write --name=value. See --help.')
+  if wrong := _value_error():
+    _fail(2, wrong)
   try:
     main()
   except (errors.UserError, store_lib.StoreError) as e:
@@ -134,6 +160,8 @@ def run(main: Callable[[], None]) -> None:
   except KeyboardInterrupt:
     _fail(130, 'Interrupted. What was finished is kept; run again to go on.')
   except Exception as e:
+    if isinstance(e, OSError) and e.errno in _REFUSED and e.filename:
+      _fail(2, f'{e.filename} cannot be used: {e.strerror}.')
     if not _is_full_disk(e):
       raise
     _fail(
@@ -144,8 +172,14 @@ def run(main: Callable[[], None]) -> None:
 
 
 def quiet() -> None:
-  """Keeps libraries from printing what a user cannot act on."""
+  """Keeps libraries, imported later, from printing what no user can act on."""
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
   os.environ.setdefault('GRPC_VERBOSITY', 'ERROR')
   os.environ.setdefault('TRANSFORMERS_NO_ADVISORY_WARNINGS', '1')
   os.environ.setdefault('HF_HUB_DISABLE_TELEMETRY', '1')
+  # Orbax logs, from its threads, what it raises as well.
+  for logger in (absl_logging.get_absl_logger(), logging.getLogger('asyncio')):
+    logger.addFilter(lambda _: False)
+
+
+quiet()

@@ -5,7 +5,6 @@ Each entry is {"value", "n", "low", "high", "interval", "split", "seeds",
 """
 
 from collections.abc import Mapping
-import json
 import math
 import os
 from typing import Any
@@ -15,6 +14,12 @@ from saejax.analysis import bootstrap
 from saejax.store import manifest
 
 RESULTS = 'results.json'
+# What `analyse` writes beside it: arrays by concept, arrays by bridge, and what
+# the strongest examples of both are.
+CONCEPTS, BRIDGES = 'concepts.safetensors', 'bridges.safetensors'
+EXEMPLARS, BRIDGE_PAIRS = 'exemplars.json', 'bridge_pairs.json'
+FACTORS = 'factors.csv'
+FIGURES, TWIN = 'figures', 'surrogate'
 _OVER_GROUPS = 'bootstrap over groups'
 
 
@@ -55,7 +60,9 @@ def write(out: str, entries: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def check_vacant(out: str) -> None:
-  """UserError if a folder holds results already."""
+  """UserError if a folder holds results already, or is none."""
+  if os.path.exists(out) and not os.path.isdir(out):
+    raise errors.UserError(f'--out={out} is a file; name a folder.')
   if os.path.exists(os.path.join(out, RESULTS)):
     raise errors.UserError(
       f'--out={out} already holds results. Choose another folder, or delete '
@@ -67,8 +74,7 @@ def read(out: str) -> dict[str, dict[str, Any]]:
   path = os.path.join(out, RESULTS)
   if not os.path.exists(path):
     raise errors.UserError(f'There are no results at {out}: no {RESULTS}.')
-  with open(path, encoding='utf-8') as f:
-    return json.load(f)
+  return manifest.read_json(path, errors.UserError)
 
 
 def table(entries: Mapping[str, Mapping[str, Any]]) -> str:

@@ -22,8 +22,7 @@ def read(path: str) -> dict[str, Any]:
   file = os.path.join(path, RUN)
   if not os.path.exists(file):
     raise errors.UserError(f'There is no run at {path}: it has no {RUN}.')
-  with open(file, encoding='utf-8') as f:
-    return json.load(f)
+  return manifest.read_json(file, errors.UserError)
 
 
 def check_folder(

@@ -1,6 +1,7 @@
 """Intervals by resampling groups: an image and all its captions together."""
 
 import dataclasses
+import warnings
 
 import numpy as np
 import scipy.sparse
@@ -44,7 +45,8 @@ def resample(sums_GK, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
 
 def interval(draws_RK: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   """95 % percentile bounds over draws, [K] each; NaN where all are NaN."""
-  with np.errstate(all='ignore'):
+  with warnings.catch_warnings():
+    warnings.filterwarnings('ignore', 'All-NaN slice', RuntimeWarning)
     low, high = np.nanpercentile(draws_RK, [2.5, 97.5], axis=0)
   return low, high
 

@@ -13,6 +13,7 @@ import dataclasses
 
 import numpy as np
 import scipy.sparse
+import scipy.special
 import scipy.stats
 
 from saejax.analysis import bootstrap
@@ -105,6 +106,13 @@ def totals(m: Matched, d_SD: np.ndarray) -> dict[str, float]:
   }
 
 
+def _entries(z_SS, i_P: np.ndarray, j_P: np.ndarray) -> np.ndarray:
+  """Entries (i, j) of a sparse matrix, which cannot be asked for none."""
+  if not len(i_P):
+    return np.zeros(0, z_SS.dtype)
+  return np.asarray(z_SS[i_P, j_P]).ravel()
+
+
 def firing(m: Matched, i_P: np.ndarray, j_P: np.ndarray):
   """Joint firings of each pair, and those expected by chance."""
   n = len(m.pairs_G)
@@ -112,7 +120,7 @@ def firing(m: Matched, i_P: np.ndarray, j_P: np.ndarray):
   count = lambda z: np.asarray(z.sum(0)).ravel().astype(np.int64)
   count_image_S, count_text_S = count(image_GS), count(text_GS)
   joint_SS = (image_GS.T.astype(np.int64) @ text_GS.astype(np.int64)).tocsr()
-  joint_P = np.asarray(joint_SS[i_P, j_P]).ravel()
+  joint_P = _entries(joint_SS, i_P, j_P)
   expected_P = count_image_S[i_P] * count_text_S[j_P] / max(n, 1)
   return joint_P, expected_P, count_image_S, count_text_S
 
@@ -141,12 +149,11 @@ def p_values(m: Matched, b: Bridges) -> np.ndarray:
   var_text_S = square(m.text_GS) - mean_text_S**2
   joint = (m.image_GS.T @ m.text_GS / n).tocsr()
   covariance_P = (
-    np.asarray(joint[b.i_P, b.j_P]).ravel()
-    - mean_image_S[b.i_P] * mean_text_S[b.j_P]
+    _entries(joint, b.i_P, b.j_P) - mean_image_S[b.i_P] * mean_text_S[b.j_P]
   )
-  deviation_P = np.sqrt(var_image_S[b.i_P] * var_text_S[b.j_P] / max(n - 1, 1))
+  variance_P = var_image_S[b.i_P] * var_text_S[b.j_P] / max(n - 1, 1)
   with np.errstate(invalid='ignore', divide='ignore'):
-    z_P = covariance_P / deviation_P
+    z_P = covariance_P / np.sqrt(variance_P)
   many = tested & (expected_P >= _EXACT_BELOW)
   p_P[many] = np.maximum(p_P[many], scipy.stats.norm.sf(z_P[many]))
   return p_P
@@ -165,11 +172,11 @@ def tested_pairs(m: Matched) -> int:
 
 def significant(p_P: np.ndarray, tests: int, level: float = 0.05) -> np.ndarray:
   """Benjamini–Yekutieli: false discoveries at most `level`, any dependence."""
-  p_P = np.where(np.isfinite(p_P), p_P, 1.0)
-  order = np.argsort(p_P)
-  harmonic = np.log(max(tests, 1)) + np.euler_gamma
-  rank = np.arange(1, len(p_P) + 1)
-  under = np.flatnonzero(p_P[order] <= level * rank / (tests * harmonic + 1e-9))
+  tested = np.flatnonzero(np.isfinite(p_P))  # The rest never has a rank.
+  order = tested[np.argsort(p_P[tested])]
+  harmonic = scipy.special.digamma(max(tests, 1) + 1) + np.euler_gamma
+  rank = np.arange(1, len(order) + 1)
+  under = np.flatnonzero(p_P[order] * (tests * harmonic) <= level * rank)
   accepted = np.zeros(len(p_P), bool)
   if len(under):
     accepted[order[: under[-1] + 1]] = True

@@ -22,7 +22,8 @@ class Usage:
 def usage(z_nS: scipy.sparse.csr_matrix) -> Usage:
   """Energy (arXiv 2504.11695) and firing counts of codes."""
   n = z_nS.shape[0]
-  total_S = np.asarray(abs(z_nS).sum(0), np.float64).ravel()
+  # SciPy would add float32 up in float32, and lose what many rows add.
+  total_S = np.asarray(abs(z_nS).astype(np.float64).sum(0)).ravel()
   return Usage(
     rows=n,
     energy_S=total_S / max(n, 1),
@@ -32,5 +33,6 @@ def usage(z_nS: scipy.sparse.csr_matrix) -> Usage:
 
 def concepts_carrying(energy_S: np.ndarray, share: float) -> int:
   """The fewest concepts that together carry a share of the energy."""
-  sorted_S = np.sort(energy_S)[::-1]
-  return int(np.searchsorted(np.cumsum(sorted_S), share * sorted_S.sum()) + 1)
+  # Entry k is what the k strongest carry; the last is all, without rounding.
+  carried = np.cumsum(np.concatenate([[0.0], np.sort(energy_S)[::-1]]))
+  return int(np.searchsorted(carried, share * carried[-1]))

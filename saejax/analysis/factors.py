@@ -98,9 +98,11 @@ def share_reading(
   seed: int = 0,
 ) -> bootstrap.Estimate:
   """The share of factors whose reader reaches an AUROC, over groups."""
-  share = lambda rows: float(
-    np.nanmean(paired_auroc(score_nF[rows], label_nF[rows]) >= least)
-  )
+
+  def share(rows) -> float:
+    area_F = paired_auroc(score_nF[rows], label_nF[rows])
+    return float((area_F[np.isfinite(area_F)] >= least).mean())
+
   value = share(slice(None))
   rng = np.random.default_rng(seed)
   groups, place_n = np.unique(group_n, return_inverse=True)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import sklearn.manifold
+import threadpoolctl
 
 _LEAST = 5  # Fewer points than this have no neighbourhoods to keep.
 
@@ -14,11 +15,17 @@ def concept_map(d_SD: np.ndarray, seed: int = 0) -> np.ndarray:
   s = len(d_SD)
   if s < _LEAST:
     return np.random.default_rng(seed).uniform(size=(s, 2))
-  at_S2 = sklearn.manifold.TSNE(
+  # Principal axes need two dimensions and some spread.
+  flat = min(d_SD.shape) < 3 or not np.ptp(d_SD, axis=0).any()
+  tsne = sklearn.manifold.TSNE(
     metric='cosine',
-    init='random' if min(d_SD.shape) < 3 else 'pca',
+    init='random' if flat else 'pca',
     perplexity=min(20, (s - 1) / 3),
     random_state=seed,
-  ).fit_transform(d_SD)
+  )
+  # Its threads wait for each other by spinning: on two cores they make it 3 to
+  # 40 times slower than one, and more where something else is running.
+  with threadpoolctl.threadpool_limits(1):
+    at_S2 = tsne.fit_transform(d_SD)
   low_2, high_2 = at_S2.min(0), at_S2.max(0)
   return (at_S2 - low_2) / np.maximum(high_2 - low_2, 1e-12)

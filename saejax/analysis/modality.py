@@ -81,7 +81,8 @@ def modality_scores(
   The two modalities are resampled apart: their groups are the same images, and
   ignoring that widens the interval of a ratio rather than narrowing it.
   """
-  mean_S = lambda z: np.asarray(abs(z).mean(0)).ravel()
+  # In float64, for SciPy would add float32 up in float32.
+  mean_S = lambda z: np.asarray(abs(z).astype(np.float64).mean(0)).ravel()
   score_S = score(mean_S(z_image_nS), mean_S(z_text_nS))
   draws_RS = score(
     _draws(abs(z_image_nS), group_image_n, seed),
@@ -106,6 +107,7 @@ def permuted_scores(
 ) -> np.ndarray:
   """Scores under shuffled modality labels: what no preference looks like."""
   z_nS = scipy.sparse.vstack([abs(z_image_nS), abs(z_text_nS)], format='csr')
+  z_nS = z_nS.astype(np.float64)
   order = np.random.default_rng(seed).permutation(z_nS.shape[0])
   cut = z_image_nS.shape[0]
   mean_S = lambda rows: np.asarray(z_nS[rows].mean(0)).ravel()

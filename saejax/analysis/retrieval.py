@@ -4,6 +4,7 @@ import numpy as np
 import scipy.sparse
 
 _ROWS = 1024  # Queries whose similarities are held at once.
+_TIE = 1e-6  # Rounding alone sets equal candidates this far apart (unit rows).
 
 
 def hits(
@@ -50,7 +51,8 @@ def ranks(
     similarity = query_qD[block] @ candidate_cD.T
     is_hit = hit_qc[block].toarray()
     best = np.where(is_hit, similarity, -np.inf).max(1)
-    nearer = (similarity >= best[:, None]) & ~is_hit
+    # Put so that an undefined similarity counts against, too.
+    nearer = ~(similarity < best[:, None] - _TIE) & ~is_hit
     rank_q[block] = np.where(is_hit.any(1), nearer.sum(1), -1)
   return rank_q
 

@@ -9,6 +9,7 @@ import os
 import re
 
 import numpy as np
+import pyarrow
 import pyarrow.parquet
 
 from saejax import errors
@@ -57,11 +58,12 @@ class Rows:
       part[max(start - first, 0) : max(stop - first, 0)]
       for part, first in zip(self._parts, self._starts[:-1], strict=True)
     ]
-    return np.concatenate([np.asarray(p, np.float32) for p in pieces])
+    with np.errstate(over='ignore'):  # `check` tells of what is infinite.
+      return np.concatenate([np.asarray(p, np.float32) for p in pieces])
 
-  def check(self) -> None:
-    """errors.UserError unless all rows are finite and none is zero."""
-    bad, zero = [], []
+  def check(self, most: float = np.inf) -> None:
+    """UserError unless rows are finite, up to ±`most`, and none is zero."""
+    bad, zero, large = [], [], []
     for start in range(0, len(self), _BLOCK):
       x_nD = self.take(start, start + _BLOCK)
       bad_n = ~np.isfinite(x_nD).all(1)
@@ -69,14 +71,24 @@ class Rows:
         norm_n = np.linalg.norm(x_nD.astype(np.float64), axis=1)
       bad.append(start + np.flatnonzero(bad_n))
       zero.append(start + np.flatnonzero(~bad_n & (norm_n < _ZERO)))
+      large.append(start + np.flatnonzero(~bad_n & (abs(x_nD).max(1) > most)))
     for found, what, remedy in (
-      (np.concatenate(bad), 'NaN or infinite values', 'Remove them'),
-      (np.concatenate(zero), 'zero rows', 'Remove rows without an embedding'),
+      (np.concatenate(bad), 'NaN or infinite values', 'Remove them first'),
+      (
+        np.concatenate(zero),
+        'zero rows',
+        'Remove rows without an embedding first',
+      ),
+      (
+        np.concatenate(large),
+        f'values beyond ±{most:g}',
+        'Choose a --dtype that holds them, or --normalise',
+      ),
     ):
       if len(found):
         raise errors.UserError(
           f'{self.name} holds {what} in {len(found)} of {len(self)} rows, the '
-          f'first at row {found[0]}. {remedy} first.'
+          f'first at row {found[0]}. {remedy}.'
         )
 
 
@@ -144,7 +156,8 @@ def read_lines(path: str, n: int, what: str) -> list[str]:
       elif path.endswith('.jsonl'):
         lines = [json.loads(line) for line in f if line.strip()]
       else:
-        lines = f.read().splitlines()
+        # Captions may hold what else `splitlines` takes for an end of line.
+        lines = [line.removesuffix('\n') for line in f]
     except ValueError as e:
       raise errors.UserError(f'{path} cannot be read: {e}') from None
   if not isinstance(lines, list) or not all(isinstance(s, str) for s in lines):
@@ -185,14 +198,18 @@ def read_clip_retrieval(path: str):
   metadata = _parts(os.path.join(path, 'metadata'), 'metadata', '.parquet')
   columns: dict[str, list[str]] = {}
   for file in metadata:
-    table = pyarrow.parquet.read_table(file)
+    try:
+      table = pyarrow.parquet.read_table(file)
+    except (pyarrow.ArrowException, OSError) as e:
+      raise errors.UserError(f'{file} cannot be read: {e}') from None
     for wanted, names in (
       ('captions', ('caption', 'text')),
       ('paths', ('image_path', 'url', 'key')),
     ):
       name = next((c for c in names if c in table.column_names), None)
       if name:
-        values = [str(v) for v in table.column(name).to_pylist()]
+        found = table.column(name).to_pylist()
+        values = ['' if v is None else str(v) for v in found]
         columns.setdefault(wanted, []).extend(values)
   for wanted, values in columns.items():
     if len(values) != len(sides[0]):

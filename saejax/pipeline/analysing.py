@@ -4,6 +4,7 @@ import dataclasses
 import os
 from typing import Any
 
+from saejax import errors
 from saejax import io
 from saejax import results
 from saejax import run
@@ -11,16 +12,21 @@ from saejax import store as store_lib
 from saejax.pipeline import evaluation
 from saejax.pipeline import findings
 from saejax.pipeline import reading
+from saejax.pipeline import showing
 from saejax.pipeline import twin
+from saejax.report import analysis as report
 from saejax.train import config as config_lib
 from saejax.train import loop
-
-TWIN = 'surrogate'
 
 
 def _twin_config(sae_path: str, store_path: str) -> config_lib.TrainConfig:
   """The settings a dictionary was trained with, on another store."""
-  made_by = io.read_config(sae_path)['provenance']['config']
+  made_by = io.read_config(sae_path).get('provenance', {}).get('config')
+  if not made_by:
+    raise errors.UserError(
+      f'The dictionary at {sae_path} does not say how it was trained, so its '
+      'twin cannot be: use --nosurrogate.'
+    )
   fields = {f.name for f in dataclasses.fields(config_lib.TrainConfig)}
   as_tuple = lambda v: tuple(v) if isinstance(v, list) else v
   kept = {k: as_tuple(v) for k, v in made_by.items() if k in fields}
@@ -45,7 +51,8 @@ def analyse_twin(
   subject = findings.load_subject(trained, twin_store, split)
   analysis = findings.analyse_subject(subject)
   entries = _numbers(subject, analysis)
-  dataclasses.replace(analysis, entries=entries).write(out)
+  analysis.write_arrays(out)
+  results.write(out, entries)
   return entries
 
 
@@ -67,15 +74,21 @@ def analyse(
   }
   results.check_vacant(out)
   run.check_folder(out, asked, resume=True)
+  if with_twin:
+    _twin_config(sae_path, store_path)  # Told before any work.
   subject = findings.load_subject(sae_path, store_path, split)
   run.open_folder(out, asked, resume=True)
   analysis = findings.analyse_subject(subject)
   if subject.store['image'].labels:
     analysis = reading.read_factors(subject, analysis, out)
-  findings.write_exemplars(subject, out)
+  showing.write(subject, analysis.bridges, out)
   entries = _numbers(subject, analysis)
   if with_twin:
-    found = analyse_twin(sae_path, store_path, os.path.join(out, TWIN), split)
-    entries |= {f'{TWIN}/{name}': e for name, e in found.items()}
-  dataclasses.replace(analysis, entries=entries).write(out)
+    beside = os.path.join(out, results.TWIN)
+    found = analyse_twin(sae_path, store_path, beside, split)
+    entries |= {f'{results.TWIN}/{name}': e for name, e in found.items()}
+  # The results come last: with them the folder is finished.
+  analysis.write_arrays(out)
+  report.write_figures(out, entries)
+  results.write(out, entries)
   return entries

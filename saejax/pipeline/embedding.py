@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from collections.abc import Iterator
 import dataclasses
+import os
 from typing import Any
 
 import jax
 import numpy as np
 import tqdm
 
+from saejax import pretrained
 from saejax import sharding
 from saejax import store as store_lib
 from saejax.data import captions
@@ -124,12 +126,13 @@ def embed_scenes(model: str, dataset: str, out: str) -> None:
   A killed run, started again, goes on at the shard it was in.
 
   Args:
-    model: a model folder.
+    model: a model folder, or the name of a model that ships.
     dataset: a spec, see `data.specs`.
     out: the store's folder.
   """
   data = specs.parse(dataset)
-  vlm = folder.load(model)
+  ships = model in pretrained.names() and not os.path.isdir(model)
+  vlm = folder.load(pretrained.path(model) if ships else model)
   d = vlm.module.config.projection_dim
   streams = {
     'image': store_lib.StreamSpec(

@@ -1,4 +1,4 @@
-"""What a dictionary holds: energy, modality, geometry, bridges, exemplars."""
+"""What a dictionary holds: energy, modality, geometry, bridges."""
 
 import dataclasses
 import os
@@ -13,20 +13,15 @@ from saejax import store as store_lib
 from saejax import types
 from saejax.analysis import bridges as bridges_lib
 from saejax.analysis import energy
-from saejax.analysis import exemplars
 from saejax.analysis import geometry
 from saejax.analysis import layout
 from saejax.analysis import modality
 from saejax.pipeline import sides
 from saejax.store import files
-from saejax.store import manifest
 
-CONCEPTS, BRIDGES = 'concepts.safetensors', 'bridges.safetensors'
-EXEMPLARS = 'exemplars.json'
 LEAST_LIFT = 1.5  # Of co-firing over chance, for a bridge to count as real.
 _LEVEL = 0.05
 _FIT_ROWS = 100_000  # Training rows a stream that means and covariances take.
-_EXAMPLES = 12
 _KEPT_BRIDGES = 20_000
 Entries = dict[str, dict[str, Any]]
 Arrays = dict[str, np.ndarray]
@@ -222,34 +217,6 @@ def bridge_results(s: Subject, score_S: np.ndarray) -> tuple[Entries, Arrays]:
   return entries, {name: array[keep] for name, array in arrays.items()}
 
 
-def exemplar_table(s: Subject) -> list[dict[str, Any]]:
-  """For every concept, its top images and texts with what they are."""
-  found = []
-  for side in s.test:
-    is_text = side.stream.modality == 'text'
-    rows_SK, values_SK = exemplars.top_rows(
-      side.z_nS, _EXAMPLES, side.key_n if is_text else side.group_n
-    )
-    used = np.unique(rows_SK[rows_SK >= 0])
-    words = dict(zip(used, side.stream.words(side.rows_n[used]), strict=True))
-    found.append(
-      [
-        [
-          {'row': int(side.rows_n[r]), 'activation': round(float(v), 4)}
-          | words[r]
-          for r, v in zip(rows_K, values_K, strict=True)
-          if r >= 0
-        ]
-        for rows_K, values_K in zip(rows_SK, values_SK, strict=True)
-      ]
-    )
-  images, texts = found
-  return [
-    {'concept': i, 'images': image, 'texts': text}
-    for i, (image, text) in enumerate(zip(images, texts, strict=True))
-  ]
-
-
 @dataclasses.dataclass(frozen=True)
 class Analysis:
   """Everything `analyse` finds of one dictionary."""
@@ -258,11 +225,10 @@ class Analysis:
   concepts: Arrays
   bridges: Arrays
 
-  def write(self, out: str) -> None:
+  def write_arrays(self, out: str) -> None:
     os.makedirs(out, exist_ok=True)
-    files.write_arrays(os.path.join(out, CONCEPTS), self.concepts)
-    files.write_arrays(os.path.join(out, BRIDGES), self.bridges)
-    results.write(out, self.entries)
+    files.write_arrays(os.path.join(out, results.CONCEPTS), self.concepts)
+    files.write_arrays(os.path.join(out, results.BRIDGES), self.bridges)
 
 
 def analyse_subject(s: Subject) -> Analysis:
@@ -281,7 +247,3 @@ def analyse_subject(s: Subject) -> Analysis:
     concepts=concepts | {'live': live_S, 'map': map_S2},
     bridges=bridges,
   )
-
-
-def write_exemplars(s: Subject, out: str) -> None:
-  manifest.write_json(os.path.join(out, EXEMPLARS), exemplar_table(s))

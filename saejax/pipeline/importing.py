@@ -5,6 +5,7 @@ import dataclasses
 import os
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from saejax import errors
@@ -106,8 +107,10 @@ def _read(config: ImportConfig) -> _Source:
     groups = embeddings.read_integers(
       config.groups, len(image), 'the group of each image'
     )
-  image.check()
-  text.check()
+  dtype = store_lib.DTYPES[config.dtype]
+  most = np.inf if config.normalise else float(ml_dtypes.finfo(dtype).max)
+  image.check(most)
+  text.check(most)
   return _Source(image, text, captions, paths, pair_text, groups)
 
 
@@ -139,7 +142,10 @@ def import_embeddings(config: ImportConfig, out: str) -> store_lib.Manifest:
   """
   writer_lib.check_vacant(out)
   source = _read(config)
-  split_image = store_lib.assign_splits(source.group_image, config.splits)
+  try:
+    split_image = store_lib.assign_splits(source.group_image, config.splits)
+  except ValueError as e:
+    raise errors.UserError(f'--splits: {e}') from None
   spec = store_lib.StreamSpec(d=source.image.d, dtype=config.dtype)
   streams = {
     'image': spec,
@@ -159,7 +165,8 @@ def import_embeddings(config: ImportConfig, out: str) -> store_lib.Manifest:
         continue
       x_ND = rows[name].take(start, stop)
       if config.normalise:
-        x_ND = x_ND / np.linalg.norm(x_ND, axis=1, keepdims=True)
+        x_ND = x_ND.astype(np.float64)  # Squares of large values overflow.
+        x_ND /= np.linalg.norm(x_ND, axis=1, keepdims=True)
       pair_N = pairs[name][start:stop]
       key, values = words[name]
       writer.write(

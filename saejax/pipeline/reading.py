@@ -16,7 +16,6 @@ from saejax.data import scenes
 from saejax.pipeline import findings
 from saejax.train import calibrate
 
-FACTORS = 'factors.csv'
 PROBE_LEAST, READ_LEAST = 0.95, 0.9  # AUROC.
 ASSIGN_LEAST = 0.8  # AUROC on val below which a concept reads nothing.
 TOP = 20
@@ -203,6 +202,10 @@ def bridge_truth(
     f'bridges/top{TOP}_true': entry(share(top, 'true'), n),
     f'bridges/top{TOP}_related': entry(share(top, 'related'), n),
     f'bridges/top{TOP}_true_factors': entry(len(covered), n),
+    'bridges/replicated_true': entry(
+      int((b['replicated'] & b['cross'] & (kind_P == 'true')).sum()),
+      int((b['replicated'] & b['cross']).sum()),
+    ),
     'bridges/random_true': entry(share(random, 'true'), len(random)),
     'bridges/random_related': entry(share(random, 'related'), len(random)),
   }
@@ -211,7 +214,9 @@ def bridge_truth(
 
 def write_table(out: str, tables: dict[str, FactorTable]) -> None:
   """Writes `factors.csv`: one line a factor and modality."""
-  with open(os.path.join(out, FACTORS), 'w', newline='', encoding='utf-8') as f:
+  with open(
+    os.path.join(out, results.FACTORS), 'w', newline='', encoding='utf-8'
+  ) as f:
     w = csv.writer(f)
     kinds = ('sae', 'random', 'pca', 'untrained')
     w.writerow(

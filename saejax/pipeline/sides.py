@@ -1,6 +1,7 @@
 """The two sides of a paired store, encoded: what every analysis starts from."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import scipy.sparse
@@ -57,18 +58,22 @@ def encode_side(
 
 
 def check_pairs(store: store_lib.Store, split: str) -> None:
-  """UserError unless the store has images and texts in the split."""
+  """UserError unless the store has images and texts in train and the split.
+
+  Without rows in train there are no means to measure from.
+  """
   missing = [name for name in ('image', 'text') if name not in store.streams]
   if missing:
     raise errors.UserError(
       f'{store.path} has no stream {" and no ".join(missing)}; this needs '
       f'paired images and texts. It has {list(store.streams)}.'
     )
-  for name in ('image', 'text'):
-    if not len(store[name].rows(split)):
+  for name, part in itertools.product(('image', 'text'), ('train', split)):
+    if not len(store[name].rows(part)):
+      remedy = ', or use --split=all' if part == 'test' else ''
       raise errors.UserError(
-        f'Stream {name} of {store.path} has no rows in {split}. Give its store '
-        'larger splits, or use --split=all.'
+        f'Stream {name} of {store.path} has no rows in {part}. Give its store '
+        f'larger splits{remedy}.'
       )
 
 

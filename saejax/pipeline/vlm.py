@@ -19,6 +19,7 @@ from saejax.data import scenes
 from saejax.models import clip
 from saejax.models import folder
 from saejax.models import words
+from saejax.pipeline import vlm_quality
 from saejax.train import checkpoint
 from saejax.train import contrastive
 from saejax.train import logging
@@ -119,30 +120,32 @@ def make_batch(
   )
 
 
-def _make_step(config: VLMConfig, vlm: folder.VLM, tx):
+def start(config: VLMConfig, vlm: folder.VLM, mesh: jax.sharding.Mesh):
+  """The state before the first step, and the jitted step."""
+
   def apply(variables, image_BHW3, ids_BT):
     return vlm.module.apply(variables, vlm.pixels(image_BHW3), ids_BT)
 
+  tx = contrastive.make_optimiser(config.lr, config.steps, config.weight_decay)
+  state = contrastive.ContrastiveState(
+    step=jax.numpy.int32(0), params=vlm.params, opt_state=tx.init(vlm.params)
+  )
   # The towers leave their layout to the compiler: an embedding lookup is
   # ambiguous under Explicit axes.
   step = jax.sharding.auto_axes(
     contrastive.make_contrastive_step(apply, tx), out_sharding=P()
   )
-  return jax.jit(step, donate_argnums=0)
+  state = jax.device_put(state, jax.NamedSharding(mesh, P()))
+  return state, jax.jit(step, donate_argnums=0)
 
 
 def _run_steps(config, vlm, mesh, manager, metrics_file):
-  tx = contrastive.make_optimiser(config.lr, config.steps, config.weight_decay)
-  state = contrastive.ContrastiveState(
-    step=jax.numpy.int32(0), params=vlm.params, opt_state=tx.init(vlm.params)
-  )
-  state = jax.device_put(state, jax.NamedSharding(mesh, P()))
-  state, start = checkpoint.restore_latest(manager, state)
-  logging.truncate(metrics_file, start)
-  step_fn = _make_step(config, vlm, tx)
+  state, step_fn = start(config, vlm, mesh)
+  state, first = checkpoint.restore_latest(manager, state)
+  logging.truncate(metrics_file, first)
   writer = logging.MetricsWriter(
     metrics_file,
-    start=start,
+    start=first,
     steps=config.steps,
     every=config.log_every,
     batch=config.batch,
@@ -150,8 +153,8 @@ def _run_steps(config, vlm, mesh, manager, metrics_file):
   )
   make = functools.partial(make_batch, config, vlm, mesh)
   with writer, jax.set_mesh(mesh):
-    ahead = batches.prefetch(make, range(start, config.steps))
-    for step, batch in enumerate(ahead, start=start + 1):
+    ahead = batches.prefetch(make, range(first, config.steps))
+    for step, batch in enumerate(ahead, start=first + 1):
       state, logs = step_fn(state, batch)
       writer.add(step, logs)
       if step % config.checkpoint_every == 0 or step == config.steps:
@@ -174,15 +177,16 @@ def train_vlm(config: VLMConfig, out: str, resume: bool = False) -> str:
     )
   run.open_folder(out, dataclasses.asdict(config), resume)
   model = os.path.join(out, 'model')
-  if os.path.exists(os.path.join(model, folder.PREPROCESSOR)):
-    return model  # A resumed run that had ended.
-  vlm = new_model(config)
-  manager = checkpoint.open_manager(os.path.join(out, 'checkpoints'), keep=2)
-  with contextlib.closing(manager):
-    state = _run_steps(
-      config, vlm, mesh, manager, os.path.join(out, 'metrics.jsonl')
-    )
-    manager.wait_until_finished()
-  trained = dataclasses.replace(vlm, params=jax.device_get(state.params))
-  folder.save(model, trained, hf_config(config, vlm.tokenizer))
+  metrics_file = os.path.join(out, 'metrics.jsonl')
+  if not os.path.exists(os.path.join(model, folder.PREPROCESSOR)):
+    vlm = new_model(config)
+    manager = checkpoint.open_manager(os.path.join(out, 'checkpoints'), keep=2)
+    with contextlib.closing(manager):
+      state = _run_steps(config, vlm, mesh, manager, metrics_file)
+      manager.wait_until_finished()
+    trained = dataclasses.replace(vlm, params=jax.device_get(state.params))
+    folder.save(model, trained, hf_config(config, vlm.tokenizer))
+  if not os.path.exists(os.path.join(model, vlm_quality.PROVENANCE)):
+    asked = dataclasses.asdict(config)
+    vlm_quality.describe(model, asked, config.world(), metrics_file)
   return model

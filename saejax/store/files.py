@@ -59,17 +59,21 @@ def write_arrays(path: str, arrays: Mapping[str, np.ndarray]) -> None:
       os.remove(partial)
 
 
-def write_lines(path: str, rows: Sequence[Mapping[str, Any]]) -> None:
-  """Writes a sidecar, one JSON object a line: whole, or not at all."""
+def write_text(path: str, *pieces: str) -> None:
+  """Writes a text file: whole, or not at all."""
   partial = f'{path}.tmp'
   try:
     with open(partial, 'w', encoding='utf-8') as f:
-      for row in rows:
-        f.write(json.dumps(row, ensure_ascii=False) + '\n')
+      f.writelines(pieces)
     _replace(partial, path)
   finally:
     if os.path.exists(partial):
       os.remove(partial)
+
+
+def write_lines(path: str, rows: Sequence[Mapping[str, Any]]) -> None:
+  """Writes a sidecar, one JSON object a line: whole, or not at all."""
+  write_text(path, *(json.dumps(r, ensure_ascii=False) + '\n' for r in rows))
 
 
 def map_arrays(path: str) -> dict[str, np.ndarray]:
@@ -81,19 +85,21 @@ def map_arrays(path: str) -> dict[str, np.ndarray]:
       raise ValueError(f'{path} is cut short, or not a safetensors file.')
     try:
       header = json.loads(f.read(length))
-    except ValueError as e:
+      header.pop('__metadata__', None)
+      entries = {
+        name: (e['dtype'], tuple(e['shape']), *e['data_offsets'])
+        for name, e in header.items()
+      }
+    except (AttributeError, KeyError, TypeError, ValueError) as e:
       raise ValueError(f'{path} is not a safetensors file.') from e
   arrays = {}
-  for name, entry in header.items():
-    if name == '__metadata__':
-      continue
-    if entry['dtype'] not in _TYPES:
+  for name, (type_name, shape, start, stop) in entries.items():
+    if type_name not in _TYPES:
       raise ValueError(
-        f'{path}: {name} has type {entry["dtype"]}, which cannot be read; '
+        f'{path}: {name} has type {type_name}, which cannot be read; '
         f'known are {sorted(_TYPES)}.'
       )
-    dtype, shape = _TYPES[entry['dtype']], tuple(entry['shape'])
-    start, stop = entry['data_offsets']
+    dtype = _TYPES[type_name]
     if 8 + length + stop > size:
       raise ValueError(f'{path} is cut short: {name} runs past its end.')
     if stop == start:  # An empty region cannot be mapped.

@@ -9,6 +9,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from saejax.store import files
 from saejax.store import splits
 
 FORMAT = 'saejax-store'
@@ -140,16 +141,19 @@ class Manifest:
 
 def write_json(path: str, data: Any) -> None:
   """Writes JSON so that a reader sees the old file or the whole new one."""
-  partial = f'{path}.tmp'
+  files.write_text(path, json.dumps(data, indent=1, allow_nan=False))
+
+
+def read_json(path: str, error: type[ValueError] = StoreError) -> Any:
+  """Reads a JSON object; `error` says that a file holds none."""
   try:
-    with open(partial, 'w', encoding='utf-8') as f:
-      json.dump(data, f, indent=1, allow_nan=False)
-      f.flush()
-      os.fsync(f.fileno())
-    os.replace(partial, path)
-  finally:
-    if os.path.exists(partial):
-      os.remove(partial)
+    with open(path, encoding='utf-8') as f:
+      data = json.load(f)
+  except ValueError as e:
+    raise error(f'{path} is not valid JSON: {e}.') from e
+  if not isinstance(data, dict):
+    raise error(f'{path} is not valid JSON: it holds no object.')
+  return data
 
 
 def read_manifest(path: str) -> Manifest:
@@ -164,11 +168,7 @@ def read_manifest(path: str) -> Manifest:
       if unfinished
       else f'{path} is not a store: it has no {MANIFEST}.'
     )
-  try:
-    with open(file, encoding='utf-8') as f:
-      data = json.load(f)
-  except json.JSONDecodeError as e:
-    raise StoreError(f'{file} is not valid JSON: {e}.') from e
+  data = read_json(file)
   if data.get('format') != FORMAT:
     raise StoreError(
       f'{file} has format {data.get("format")!r}; expected {FORMAT!r}.'
@@ -180,7 +180,7 @@ def read_manifest(path: str) -> Manifest:
     )
   try:
     manifest = Manifest.from_json(data)
-  except (KeyError, TypeError) as e:
+  except (AttributeError, KeyError, TypeError) as e:
     raise StoreError(f'{file} lacks or misnames a field: {e}.') from e
   for name in manifest.streams:
     missing = set(splits.SPLITS) - set(manifest.stats[name])

@@ -18,7 +18,7 @@ def assign_splits(
 ) -> np.ndarray:
   """Hashes groups to split codes, int8 [N]: the index into SPLITS."""
   fractions = np.asarray(fractions, np.float64)
-  if len(fractions) != len(SPLITS) or (fractions < 0).any():
+  if len(fractions) != len(SPLITS) or not (fractions >= 0).all():
     raise ValueError(
       f'Split fractions must be three non-negative numbers for {SPLITS}; '
       f'got {fractions.tolist()}.'

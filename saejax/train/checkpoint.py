@@ -1,16 +1,32 @@
 """Checkpoints: asynchronous, kept to n, readable onto another mesh (Orbax)."""
 
+import errno
 import os
+import pathlib
+import shutil
 
 import jax
 import orbax.checkpoint as ocp
 
 from saejax import types
 
+_LEAST_FREE = 1 << 20  # Bytes for what a checkpoint has besides its arrays.
+
+
+class _Manager(ocp.CheckpointManager):
+  """Leaves no half-written checkpoint behind when it is closed."""
+
+  def close(self) -> None:
+    try:
+      super().close()
+    finally:
+      for path in pathlib.Path(self.directory).glob('*.orbax-checkpoint-tmp*'):
+        shutil.rmtree(path, ignore_errors=True)
+
 
 def open_manager(path: str, keep: int) -> ocp.CheckpointManager:
   """Opens a folder of checkpoints; what a kill left half-written is removed."""
-  return ocp.CheckpointManager(
+  return _Manager(
     os.path.abspath(path),
     options=ocp.CheckpointManagerOptions(
       max_to_keep=keep,
@@ -23,7 +39,16 @@ def open_manager(path: str, keep: int) -> ocp.CheckpointManager:
 def save(
   manager: ocp.CheckpointManager, step: int, state: types.ArrayTree
 ) -> None:
-  """Starts writing the state; waits only for the write before it."""
+  """Starts writing the state; waits only for the write before it.
+
+  Raises:
+    OSError: the disk has no room for it. Orbax would find out halfway.
+  """
+  manager.wait_until_finished()
+  disk = shutil.disk_usage(manager.directory)
+  bytes_ = sum(x.nbytes for x in jax.tree.leaves(state))
+  if disk.free < bytes_ + _LEAST_FREE and disk.total:  # 0: it is not known.
+    raise OSError(errno.ENOSPC, f'no room for {bytes_} bytes')
   manager.save(step, args=ocp.args.StandardSave(state))
 
 

@@ -78,7 +78,8 @@ def parse_mix(mix: str, streams: tuple[store_lib.Stream, ...], rows):
       "such as 'image=1,text=5'."
     ) from None
   names = [s.name for s in streams]
-  if set(weights) != set(names) or min(weights.values()) <= 0:
+  positive = all(0 < w < math.inf for w in weights.values())
+  if set(weights) != set(names) or not positive:
     raise errors.UserError(
       f'--mix={mix} must give a positive weight to each of {names}.'
     )
@@ -133,6 +134,14 @@ def _check(config: TrainConfig) -> None:
       raise errors.UserError(
         f'--{name}={getattr(config, name)} must be at least 1.'
       )
+  for name in ('aux_k', 'dead_after'):
+    if getattr(config, name) is not None and getattr(config, name) < 1:
+      raise errors.UserError(f'--{name} must be at least 1.')
+  for name in ('weight_decay', 'aux_weight'):
+    if getattr(config, name) < 0:
+      raise errors.UserError(f'--{name} must not be negative.')
+  if not config.streams:
+    raise errors.UserError('--stream names no stream.')
   if config.lr <= 0 or config.clip <= 0:
     raise errors.UserError('--lr and --clip must be positive.')
   for a, b in (('steps', 'epochs'), ('latents', 'expansion')):

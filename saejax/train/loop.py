@@ -80,7 +80,9 @@ def _val_preactivations(
   plan: config_lib.Plan, variables: types.ArrayTree
 ) -> Iterator[tuple[np.ndarray, float]]:
   """Pre-activations of every row of `val`, weighted as in training."""
-  apply = jax.jit(functools.partial(plan.sae.apply, method='preactivations'))
+  # In float32 whatever it trained in, as it will be once it is loaded.
+  sae = plan.sae.clone(dtype='float32')
+  apply = jax.jit(functools.partial(sae.apply, method='preactivations'))
   shares = np.asarray(plan.mixture.shares) / np.sum(plan.mixture.shares)
   for stream, share, modality in zip(
     plan.mixture.streams, shares, plan.modality_of, strict=True

@@ -1,0 +1,1 @@
+"""Figures and a page that anyone can open, from the files of an analysis."""

@@ -1,0 +1,185 @@
+"""Figures as PNG and SVG, each with the numbers it shows as CSV."""
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+import csv
+import dataclasses
+import io
+import os
+import re
+
+from matplotlib import figure
+from matplotlib import rc_context
+import numpy as np
+
+# Told apart by readers of every kind of colour vision (Okabe and Ito, 2008).
+COLOURS = {
+  'image': '#D55E00',
+  'shared': '#8a8a8a',
+  'text': '#0072B2',
+  'twin': '#009E73',
+}
+IMAGE_CUT, TEXT_CUT = 0.9, 0.1
+_BINS = 20
+_STYLE = {
+  'font.size': 9,
+  'axes.spines.top': False,
+  'axes.spines.right': False,
+  'axes.titlesize': 10,
+  'axes.titlelocation': 'left',
+  'legend.frameon': False,
+  'svg.fonttype': 'none',  # Text stays text: smaller, and it can be searched.
+  'svg.hashsalt': 'saejax',  # The same figure is the same file.
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+  """A drawing and the table of what it shows, `columns[name][row]`."""
+
+  drawing: figure.Figure
+  columns: Mapping[str, Sequence]
+
+  def save(self, folder: str, name: str) -> None:
+    """Writes `name.png`, `name.svg` and `name.csv` into a folder."""
+    os.makedirs(folder, exist_ok=True)
+    path = os.path.join(folder, name)
+    self.drawing.savefig(f'{path}.png', dpi=160)
+    with open(f'{path}.svg', 'w', encoding='utf-8') as f:
+      f.write(self.svg())
+    with open(f'{path}.csv', 'w', newline='', encoding='utf-8') as f:
+      writer = csv.writer(f)
+      writer.writerow(self.columns)
+      writer.writerows(zip(*self.columns.values(), strict=True))
+
+  def svg(self) -> str:
+    """The drawing as an element to stand in a page."""
+    buffer = io.StringIO()
+    with rc_context(_STYLE):
+      self.drawing.savefig(buffer, format='svg', metadata={'Date': None})
+    drawn = buffer.getvalue()
+    return re.sub(r'<metadata>.*?</metadata>', '', drawn[drawn.index('<svg') :],
+                  flags=re.DOTALL)  # fmt: skip
+
+
+def _axes(columns: int = 1, width: float = 7.2, height: float = 2.7):
+  drawing = figure.Figure(figsize=(width, height), layout='constrained')
+  return drawing, np.atleast_1d(drawing.subplots(1, columns))
+
+
+def sparsity_curve(points: Sequence[Mapping[str, float]]) -> Figure:
+  """R² against L0: one point a dictionary, with its interval.
+
+  Args:
+    points: each with `l0`, `r2`, `r2_low`, `r2_high`, and likewise
+      `image/r2`… and `text/r2`….
+  """
+  points = sorted(points, key=lambda p: p['l0'])
+  with rc_context(_STYLE):
+    drawing, (ax,) = _axes(width=5.4, height=3)
+    for prefix, label, colour in (
+      ('', 'all rows', '#222222'),
+      ('image/', 'images', COLOURS['image']),
+      ('text/', 'texts', COLOURS['text']),
+    ):
+      r2 = np.array([p[f'{prefix}r2'] for p in points])
+      low = np.array([p[f'{prefix}r2_low'] for p in points])
+      high = np.array([p[f'{prefix}r2_high'] for p in points])
+      l0 = [p[f'{prefix}l0'] for p in points]
+      ax.errorbar(
+        l0, r2, [r2 - low, high - r2], color=colour, label=label,
+        marker='o', markersize=4, linewidth=1.4, capsize=2,
+      )  # fmt: skip
+    ax.set_xscale('log', base=2)
+    ticks = [p['l0'] for p in points]
+    ax.set_xticks(ticks, [f'{t:.3g}' for t in ticks])
+    ax.minorticks_off()
+    ax.set_xlabel('active concepts a row (L0)')
+    ax.set_ylabel('variance explained (R²)')
+    ax.legend()
+  names = list(points[0]) if points else []
+  return Figure(drawing, {n: [p[n] for p in points] for n in names})
+
+
+def _histogram(ax, score_S, weight_S) -> tuple[np.ndarray, np.ndarray]:
+  """Draws shares of a total over modality scores, ends coloured."""
+  shares, edges = np.histogram(
+    score_S, bins=_BINS, range=(0, 1), weights=weight_S
+  )
+  shares = shares / max(shares.sum(), 1e-12)
+  centres = (edges[:-1] + edges[1:]) / 2
+  colour = lambda c: COLOURS[
+    'image' if c > IMAGE_CUT else 'text' if c < TEXT_CUT else 'shared'
+  ]
+  ax.bar(centres, shares, 0.9 / _BINS, color=[colour(c) for c in centres])
+  ax.set_xlabel('modality score (0 text only, 1 image only)')
+  return centres, shares
+
+
+def modality_histograms(
+  score_S: np.ndarray,
+  energy_S: np.ndarray,
+  twin_score_S: np.ndarray | None = None,
+  twin_energy_S: np.ndarray | None = None,
+) -> Figure:
+  """Modality scores of live concepts: as they count, and by their energy.
+
+  The structureless twin, if there is one, is drawn as a line.
+  """
+  live_S = np.isfinite(score_S)
+  columns = {}
+  with rc_context(_STYLE):
+    drawing, axes = _axes(2)
+    for ax, name, of in (
+      (axes[0], 'concepts', lambda energy_S: np.ones(len(energy_S))),
+      (axes[1], 'energy', lambda energy_S: energy_S),
+    ):
+      centres, shares = _histogram(ax, score_S[live_S], of(energy_S)[live_S])
+      columns |= {'modality_score': centres, f'share_of_{name}': shares}
+      ax.set_title(f'share of {name}')
+      if twin_score_S is not None:
+        kept_S = np.isfinite(twin_score_S)
+        shares, edges = np.histogram(
+          twin_score_S[kept_S], bins=_BINS, range=(0, 1),
+          weights=of(twin_energy_S)[kept_S],
+        )  # fmt: skip
+        shares = shares / max(shares.sum(), 1e-12)
+        ax.stairs(shares, edges, color=COLOURS['twin'], label='Gaussian twin')
+        columns[f'twin_share_of_{name}'] = shares
+        ax.legend(loc='upper center')
+  return Figure(drawing, columns)
+
+
+def gap_cosines(
+  cosine_S: np.ndarray, energy_S: np.ndarray, floors: Mapping[str, float]
+) -> Figure:
+  """|cos| of concept directions to the gap direction, against their energy."""
+  with rc_context(_STYLE):
+    drawing, (ax,) = _axes(width=5.4, height=2.7)
+    ax.scatter(cosine_S, energy_S, s=9, color='#444444', alpha=0.6, linewidth=0)
+    ax.set_yscale('log')
+    ax.set_xlim(0, 1)
+    for i, (name, value) in enumerate(floors.items()):
+      ax.axvline(
+        value, color=COLOURS['twin'], linestyle=('-', '--')[i % 2],
+        linewidth=1.2, label=f'median of random, {name}: {value:.3f}',
+      )  # fmt: skip
+    ax.set_xlabel('|cos| to the direction between the modality means')
+    ax.set_ylabel('energy')
+    ax.legend()
+  return Figure(drawing, {'cosine_to_gap': cosine_S, 'energy': energy_S})
+
+
+def bridge_excess(
+  b_P: np.ndarray, b0_P: np.ndarray, kind_P: Sequence[str]
+) -> Figure:
+  """B of the strongest bridges, split into what shuffled pairs give and not."""
+  with rc_context(_STYLE):
+    drawing, (ax,) = _axes(height=2.4)
+    place = np.arange(len(b_P))
+    ax.bar(place, b0_P, color='#c8c8c8', label='unpaired part B⁰')
+    ax.bar(place, b_P - b0_P, bottom=b0_P, color='#444444', label='excess')
+    ax.set_xlabel('cross bridges, by excess')
+    ax.set_ylabel('B')
+    ax.legend()
+  return Figure(drawing, {'b': b_P, 'b0': b0_P, 'kind': list(kind_P)})
