@@ -34,7 +34,7 @@ ALLOWED = {
   'report': {'store', 'results', 'data'},
   'pipeline': {
     *MODULES, 'io', 'data', 'store', 'provenance', 'run', 'encode', 'results',
-    'train', 'models', 'analysis', 'report',
+    'train', 'models', 'analysis', 'report', 'pretrained',
   },
   'program': {'store'},
   'pretrained': set(),

@@ -127,22 +127,34 @@ def enough(label_nF: np.ndarray) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Readings:
-  """What each concept reads best in one modality: a factor and its AUROC.
+  """What each concept reads in one modality: AUROC of every factor.
 
-  `factor_S` is -1 for a concept that reads none at `least` or better.
+  A concept reads a factor if its AUROC is at least `least`. It may read
+  several: who reads "red circle" perfectly reads some of "red". AUROC is 0
+  for factors too rare to tell.
   """
 
-  factor_S: np.ndarray
-  auroc_S: np.ndarray
+  auroc_SF: np.ndarray
+  least: float
+
+  @property
+  def reads_SF(self) -> np.ndarray:
+    return self.auroc_SF >= self.least
+
+  @property
+  def factor_S(self) -> np.ndarray:
+    """The factor that each concept reads best, -1 if it reads none."""
+    return np.where(self.reads_SF.any(1), self.auroc_SF.argmax(1), -1)
+
+  @property
+  def auroc_S(self) -> np.ndarray:
+    return self.auroc_SF.max(1)
 
 
 def readings(z_nS, label_nF: np.ndarray, least: float) -> Readings:
-  """Assigns every concept the factor it tells best, if it does at all."""
-  usable_F = enough(label_nF)
-  area_SF = auroc(z_nS, label_nF)
-  area_SF = np.where(usable_F[None], np.nan_to_num(area_SF), 0)
-  factor_S, best_S = area_SF.argmax(1), area_SF.max(1)
-  return Readings(np.where(best_S >= least, factor_S, -1), best_S)
+  """How well every concept tells every factor that is common enough."""
+  area_SF = np.nan_to_num(auroc(z_nS, label_nF))
+  return Readings(np.where(enough(label_nF)[None], area_SF, 0), least)
 
 
 def bridge_kinds(
@@ -150,9 +162,10 @@ def bridge_kinds(
 ) -> np.ndarray:
   """What joins each bridge's two concepts: an array of strings [P].
 
-  'true': both read the same factor; 'related': `related[f, g]` says the two
-  factors go together in the world (one implies the other, or they are
-  associated); 'other': neither; 'unread': one of them reads nothing.
+  'true': some factor that i reads from images is one whose mention j reads
+  from texts; 'related': some factor of i goes together with one of j in the
+  world (one implies the other, or they are associated); 'other': neither;
+  'unread': one of them reads nothing.
 
   Args:
     image: what concepts read from images.
@@ -161,10 +174,16 @@ def bridge_kinds(
     j_P: their text concepts.
     related: bool [F, F].
   """
-  f_P, g_P = image.factor_S[i_P], text.factor_S[j_P]
-  read_P = (f_P >= 0) & (g_P >= 0)
-  kind_P = np.full(len(f_P), 'unread', dtype='U8')
-  kind_P[read_P] = 'other'
-  kind_P[read_P & related[f_P, g_P]] = 'related'
-  kind_P[read_P & (f_P == g_P)] = 'true'
+  i_PF, j_PF = image.reads_SF[i_P], text.reads_SF[j_P]
+  near_PF = i_PF.astype(np.float32) @ related.astype(np.float32) > 0
+  kind_P = np.full(len(i_PF), 'unread', dtype='U8')
+  kind_P[i_PF.any(1) & j_PF.any(1)] = 'other'
+  kind_P[(near_PF & j_PF).any(1)] = 'related'
+  kind_P[(i_PF & j_PF).any(1)] = 'true'
   return kind_P
+
+
+def common_factors(image: Readings, text: Readings, i_P, j_P) -> np.ndarray:
+  """The factor that both ends of each bridge tell best; int64 [P]."""
+  both_PF = np.minimum(image.auroc_SF[i_P], text.auroc_SF[j_P])
+  return both_PF.argmax(1)

@@ -47,7 +47,9 @@ def _batched(
         rows = rows_N[start : start + batch]
         short = [(0, batch - len(rows))] + [(0, 0)] * (rows.ndim - 1)
         placed = jax.device_put(np.pad(rows, short), P(sharding.DATA))
-        out_ND[start : start + len(rows)] = run(params, placed)[: len(rows)]
+        # Cut on the host: a slice of rows split over devices has no layout.
+        found = np.asarray(run(params, placed))
+        out_ND[start : start + len(rows)] = found[: len(rows)]
     return out_ND
 
   return embed

@@ -12,6 +12,8 @@ from saejax import nn
 from saejax import store as store_lib
 from saejax import types
 
+_STREAMS = ('image', 'text')
+
 
 @dataclasses.dataclass(frozen=True)
 class Side:
@@ -62,7 +64,7 @@ def check_pairs(store: store_lib.Store, split: str) -> None:
 
   Without rows in train there are no means to measure from.
   """
-  missing = [name for name in ('image', 'text') if name not in store.streams]
+  missing = [name for name in _STREAMS if name not in store.streams]
   if missing:
     raise errors.UserError(
       f'{store.path} has no stream {" and no ".join(missing)}; this needs '
@@ -75,6 +77,12 @@ def check_pairs(store: store_lib.Store, split: str) -> None:
         f'Stream {name} of {store.path} has no rows in {part}. Give its store '
         f'larger splits{remedy}.'
       )
+  pairs = [store[n].column('pair')[store[n].rows(split)] for n in _STREAMS]
+  if not np.isin(*pairs).any():
+    raise errors.UserError(
+      f'No text of {store.path} belongs to any of its images in {split}: their '
+      'pair columns share no number.'
+    )
 
 
 def encode_pairs(
@@ -86,7 +94,6 @@ def encode_pairs(
   """Images and texts of a split."""
   check_pairs(store, split)
   image, text = (
-    encode_side(sae, variables, store[name], split)
-    for name in ('image', 'text')
+    encode_side(sae, variables, store[name], split) for name in _STREAMS
   )
   return image, text

@@ -189,7 +189,8 @@ def _modality(s: Story, drawn: Mapping[str, figures.Figure]) -> str:
       drawn['modality'],
       'The modality score of a concept is the share of its activity that comes '
       'from pictures. Left, each concept counts once; right, by its energy, '
-      'that is how strongly it is used. The line is the Gaussian twin.',
+      'that is how strongly it is used.'
+      + (' The line is the Gaussian twin.' if twin else ''),
     ),
     markup.paragraph(
       f'Of {s.number("concepts/live")} concepts that fire, '
@@ -216,6 +217,13 @@ def _modality(s: Story, drawn: Mapping[str, figures.Figure]) -> str:
 
 def _bridges(s: Story, drawn: Mapping[str, figures.Figure]) -> str:
   has_truth = 'bridges/top20_true' in s.found.results
+  twin, key = s.found.twin, 'bridges/replicated_cross'
+  beside = (
+    f'(In the Gaussian twin {markup.number(twin.results[key])} do: its pairs '
+    'are correlated as the real ones are.)'
+    if twin
+    else ''
+  )
   truth = (
     'Here we can check: of the '
     f'{s.number("bridges/top20")} strongest, a share of '
@@ -241,10 +249,9 @@ def _bridges(s: Story, drawn: Mapping[str, figures.Figure]) -> str:
       f'{s.number("bridges/similarity")}, exactly. But '
       f'{s.number("bridges/sum_b0")} of it would be there for unmatched rows, '
       'so bridges are ranked by what matching adds, their excess. '
-      f'{s.number("bridges/replicated_cross")} cross bridges pass a '
-      'corrected test on one part of the scenes and hold on another. The '
-      'Gaussian twin has bridges too, for its pairs are correlated as the real '
-      'ones are; what it lacks is in the pictures below.',
+      f'{s.number(key)} cross bridges pass a '
+      'corrected test on one part of the scenes and hold on another.',
+      beside,
     ),
     markup.paragraph(truth) if truth else '',
     markup.figure(

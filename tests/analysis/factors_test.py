@@ -256,24 +256,27 @@ class ReadingsTest(absltest.TestCase):
     np.testing.assert_array_equal(found.factor_S, [-1, -1])
 
   def test_bridges_are_told_by_what_their_ends_read(self):
-    read = lambda *factor_S: factors.Readings(
-      np.array(factor_S), np.ones(len(factor_S))
-    )
-    image, text = read(0, 1, -1), read(1, -1, 2, 0)
-    related = np.eye(3, dtype=bool)
-    related[0, 1] = True  # One way only: image factor first.
-    i_P, j_P = np.array([[0, 1, 0, 1, 2, 0, 1, 2], [3, 0, 0, 3, 0, 1, 2, 1]])
-    np.testing.assert_array_equal(
-      factors.bridge_kinds(image, text, i_P, j_P, related),
-      ['true', 'true', 'related', 'other', *['unread'] * 2, 'other', 'unread'],
-    )
+    def read(*factors_S):
+      area_SF = np.full((len(factors_S), 4), 0.7)
+      for area_F, read_of in zip(area_SF, factors_S, strict=True):
+        area_F[list(read_of)] = 0.9
+      return factors.Readings(area_SF, 0.8)
 
-  def test_a_relation_of_the_last_factor_is_not_that_of_the_unread(self):
-    nothing = factors.Readings(np.array([-1]), np.zeros(1))
-    related = np.ones((2, 2), bool)
-    zero = np.zeros(1, int)
-    kind_P = factors.bridge_kinds(nothing, nothing, zero, zero, related)
-    np.testing.assert_array_equal(kind_P, ['unread'])
+    image = read([0], [1], [], [3, 1])
+    text = read([1], [], [2], [0], [0, 3])
+    related = np.eye(4, dtype=bool)
+    related[0, 1] = True  # One way only: image factor first.
+    cases = {
+      (0, 3): 'true', (1, 0): 'true', (0, 0): 'related', (1, 3): 'other',
+      (2, 0): 'unread', (0, 1): 'unread', (1, 2): 'other', (2, 1): 'unread',
+      # Several factors: one in common is enough, be it best or not.
+      (3, 4): 'true', (3, 0): 'true', (3, 3): 'other', (0, 4): 'true',
+    }  # fmt: skip
+    i_P, j_P = np.array(list(cases)).T
+    found = factors.bridge_kinds(image, text, i_P, j_P, related)
+    self.assertEqual(dict(zip(cases, found.tolist(), strict=True)), cases)
+    common_P = factors.common_factors(image, text, [0, 1, 3, 3], [3, 0, 4, 0])
+    np.testing.assert_array_equal(common_P, [0, 1, 3, 1])
 
 
 if __name__ == '__main__':

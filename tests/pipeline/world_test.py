@@ -1,0 +1,108 @@
+"""What the shipped model must show: on the world, and on its controls.
+
+The numbers are those a reader of the report relies on. They hold for scenes of
+another seed than those of the model's training.
+"""
+
+import os
+import tempfile
+
+from absl.testing import absltest
+import numpy as np
+
+from saejax import io
+from saejax import store as store_lib
+from saejax.pipeline import embedding
+from saejax.pipeline import findings
+from saejax.pipeline import reading
+from saejax.train import config as config_lib
+from saejax.train import loop
+
+_SPLITS = 'splits=0.7/0.15/0.15'
+
+
+def study(folder: str, captions: str, n: int, steps: int):
+  """Entries and arrays of an SAE on scenes, embedded by the shipped model."""
+  store = os.path.join(folder, 'store')
+  spec = f'scenes:n={n},seed=1,captions={captions},{_SPLITS}'
+  embedding.embed_scenes('clip-scenes', spec, store)
+  asked = config_lib.TrainConfig(
+    store=store, latents=512, k=8, steps=steps, lr=2e-3, mix='equal'
+  )
+  sae = loop.train(asked, os.path.join(folder, 'run'))
+  subject = findings.load_subject(sae, store, 'test')
+  found = reading.read_factors(
+    subject, findings.analyse_subject(subject), folder
+  )
+  return {name: e['value'] for name, e in found.entries.items()}, found, store
+
+
+class WorldTest(absltest.TestCase):
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    context = tempfile.TemporaryDirectory()
+    cls.addClassCleanup(context.cleanup)
+    cls.folder = context.name
+    cls.entries, cls.found, cls.store = study(
+      context.name, 'partial', n=16_384, steps=1500
+    )
+
+  def test_the_modalities_lie_apart(self):
+    self.assertGreaterEqual(self.entries['geometry/gap'], 0.4)
+    self.assertGreaterEqual(self.entries['geometry/effective_rank'], 10)
+
+  def test_a_probe_reads_twenty_facts_of_images_with_five_shapes(self):
+    self.assertGreaterEqual(self.entries['factors/image/probed'], 20)
+    self.assertGreaterEqual(self.entries['factors/image/probed_shapes'], 5)
+
+  def test_single_concepts_read_four_of_five_and_beat_what_they_must(self):
+    self.assertGreaterEqual(self.entries['factors/image/read_and_beats'], 0.8)
+
+  def test_the_strongest_bridges_are_true(self):
+    self.assertEqual(self.entries['bridges/top20'], 20)
+    self.assertGreaterEqual(self.entries['bridges/top20_true'], 0.75)
+    self.assertGreaterEqual(self.entries['bridges/top20_true_factors'], 8)
+    self.assertLess(self.entries['bridges/random_true'], 0.1)
+
+  def test_the_sum_of_bridges_is_the_similarity_of_reconstructions(self):
+    self.assertLess(self.entries['bridges/identity_error'], 1e-6)
+    # From the dictionary as it is on disk, row by row.
+    sae, variables = io.load(os.path.join(self.folder, 'run', 'sae'))
+    store = store_lib.Store(self.store)
+    image, text = store['image'], store['text']
+    rows = image.rows('test')
+    pair_n, text_pair = image.column('pair')[rows], text.column('pair')
+    xhat_nD = np.asarray(sae.apply(variables, image.take(rows)).xhat_BD)
+    total = 0.0
+    for x_D, pair in zip(xhat_nD, pair_n, strict=True):
+      own = np.flatnonzero(text_pair == pair)
+      said_nD = sae.apply(variables, text.take(own)).xhat_BD
+      total += x_D @ np.asarray(said_nD).mean(0)
+    np.testing.assert_allclose(
+      self.entries['bridges/sum_b'], total / len(rows), rtol=1e-3
+    )
+
+
+class ControlTest(absltest.TestCase):
+  def test_where_captions_tell_of_other_scenes_no_bridge_is_found(self):
+    folder = self.create_tempdir().full_path
+    entries, found, _ = study(folder, 'unrelated', n=8192, steps=600)
+    self.assertEqual(entries['bridges/replicated_true'], 0)
+    self.assertLessEqual(entries['bridges/replicated'], 1)
+    kind_P, kept_P = found.bridges['kind'], found.bridges['replicated']
+    self.assertFalse((kept_P & (kind_P == 3)).any())
+    self.assertLess(
+      abs(entries['bridges/sum_b'] - entries['bridges/sum_b0']), 0.01
+    )
+
+  def test_full_captions_bring_images_and_texts_nearer_in_meaning(self):
+    folder = self.create_tempdir().full_path
+    entries, _, _ = study(folder, 'full', n=4096, steps=300)
+    self.assertGreater(
+      entries['bridges/sum_b'] - entries['bridges/sum_b0'], 0.05
+    )
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,94 @@
+"""Figures show the numbers they are given, and say them again as CSV."""
+
+import csv
+import os
+
+from absl.testing import absltest
+import numpy as np
+from PIL import Image
+
+from saejax.report import figures
+
+
+def read(path):
+  with open(path, newline='') as f:
+    rows = list(csv.reader(f))
+  return {
+    name: np.array([float(row[i]) for row in rows[1:]])
+    for i, name in enumerate(rows[0])
+  }
+
+
+def point(l0: float) -> dict[str, float]:
+  numbers = {}
+  for i, prefix in enumerate(('', 'image/', 'text/')):
+    r2 = 0.5 + 0.01 * l0 - 0.1 * i
+    numbers |= {f'{prefix}l0': l0, f'{prefix}r2': r2}
+    numbers |= {f'{prefix}r2_low': r2 - 0.01, f'{prefix}r2_high': r2 + 0.02}
+  return numbers
+
+
+class FiguresTest(absltest.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.folder = self.create_tempdir().full_path
+    rng = np.random.default_rng(0)
+    self.score_S = rng.random(200)
+    self.score_S[:20] = np.nan  # Dead.
+    self.energy_S = rng.random(200)
+    self.energy_S[:20] = 0
+
+  def test_histograms_count_concepts_and_energy(self):
+    drawn = figures.modality_histograms(
+      self.score_S, self.energy_S, self.score_S[::-1], self.energy_S[::-1]
+    )
+    drawn.save(self.folder, 'modality')
+    shown = read(os.path.join(self.folder, 'modality.csv'))
+    live = np.isfinite(self.score_S)
+    last = live & (self.score_S >= 0.95)
+    np.testing.assert_allclose(
+      shown['share_of_concepts'][-1], last.sum() / live.sum()
+    )
+    np.testing.assert_allclose(
+      shown['share_of_energy'][-1],
+      self.energy_S[last].sum() / self.energy_S.sum(),
+    )
+    # The twin here is the same concepts in another order.
+    for of in ('concepts', 'energy'):
+      np.testing.assert_allclose(
+        shown[f'twin_share_of_{of}'], shown[f'share_of_{of}']
+      )
+      np.testing.assert_allclose(shown[f'share_of_{of}'].sum(), 1)
+
+  def test_the_curve_is_sorted_by_sparsity_and_has_its_bounds(self):
+    drawn = figures.sparsity_curve([point(8.0), point(2.0), point(4.0)])
+    drawn.save(self.folder, 'curve')
+    shown = read(os.path.join(self.folder, 'curve.csv'))
+    np.testing.assert_array_equal(shown['l0'], [2, 4, 8])
+    np.testing.assert_allclose(shown['image/r2_high'] - shown['image/r2'], 0.02)
+
+  def test_files_are_pictures_and_the_same_every_time(self):
+    drawings = []
+    for name in ('a', 'b'):
+      drawn = figures.gap_cosines(
+        self.energy_S[20:], self.energy_S[20:], {'isotropic': 0.1}
+      )
+      drawn.save(self.folder, name)
+      path = os.path.join(self.folder, f'{name}.svg')
+      with open(path, encoding='utf-8') as f:
+        drawings.append(f.read())
+      with Image.open(os.path.join(self.folder, f'{name}.png')) as image:
+        self.assertGreater(np.ptp(np.asarray(image)), 100)
+    self.assertEqual(*drawings)
+    self.assertIn('isotropic: 0.100', drawings[0])
+
+  def test_bridges_split_into_what_shuffling_leaves_and_excess(self):
+    b_P, b0_P = np.array([0.5, 0.3]), np.array([0.2, 0.1])
+    drawn = figures.bridge_excess(b_P, b0_P, ['true', ''])
+    bars = drawn.drawing.axes[0].containers
+    heights = [[bar.get_height() for bar in group] for group in bars]
+    np.testing.assert_allclose(heights, [b0_P, b_P - b0_P])
+
+
+if __name__ == '__main__':
+  absltest.main()
