@@ -31,10 +31,11 @@ class QuickstartConfig:
   `ks` are the L0s of the curve, `k` the one of them that is analysed.
   """
 
-  scenes: int = 16_384
-  seed: int = 1
+  scenes: int = 24_576
+  seed: int = 2
   captions: str = 'partial'
-  latents: int = 512
+  arch: str = 'batch_topk'
+  latents: int = 256
   ks: tuple[int, ...] = (2, 4, 8, 16)
   k: int = 8
   steps: int = 1_500
@@ -88,8 +89,8 @@ def _model(config: QuickstartConfig, out: str) -> str:
 
 def _dictionary(config: QuickstartConfig, store: str, out: str, k: int) -> str:
   asked = config_lib.TrainConfig(
-    store=store, latents=config.latents, k=k, steps=config.steps, lr=config.lr,
-    mix='equal', checkpoint_every=500,
+    store=store, arch=config.arch, latents=config.latents, k=k,
+    steps=config.steps, lr=config.lr, mix='equal', checkpoint_every=500,
   )  # fmt: skip
   return loop.train(asked, os.path.join(out, 'runs', f'k{k}'), resume=True)
 

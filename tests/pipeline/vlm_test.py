@@ -27,7 +27,7 @@ TINY = vlm.VLMConfig(
 # optimiser. If one of these was meant to change, the model that ships no longer
 # is what its provenance says: train it again, and write down the new numbers.
 # Other versions of JAX agree to about 1e-4.
-GOLDEN = (0.0, 0.0, 0.0)
+GOLDEN = (6.06301, 5.95683, 5.74060)
 
 
 def log(out: str) -> list[dict[str, float]]:
