@@ -36,7 +36,7 @@ class QuickstartConfig:
   captions: str = 'partial'
   arch: str = 'batch_topk'
   latents: int = 256
-  ks: tuple[int, ...] = (2, 4, 8, 16)
+  ks: tuple[int, ...] = (4, 8, 16)
   k: int = 8
   steps: int = 1_500
   lr: float = 2e-3
@@ -87,12 +87,20 @@ def _model(config: QuickstartConfig, out: str) -> str:
   return vlm.train_vlm(trained, os.path.join(out, 'vlm'), resume=True)
 
 
-def _dictionary(config: QuickstartConfig, store: str, out: str, k: int) -> str:
-  asked = config_lib.TrainConfig(
-    store=store, arch=config.arch, latents=config.latents, k=k,
-    steps=config.steps, lr=config.lr, mix='equal', checkpoint_every=500,
-  )  # fmt: skip
-  return loop.train(asked, os.path.join(out, 'runs', f'k{k}'), resume=True)
+def training(
+  config: QuickstartConfig, store: str, k: int
+) -> config_lib.TrainConfig:
+  """How the dictionary of one k is trained."""
+  return config_lib.TrainConfig(
+    store=store,
+    arch=config.arch,
+    latents=config.latents,
+    k=k,
+    steps=config.steps,
+    lr=config.lr,
+    mix='equal',
+    checkpoint_every=500,
+  )
 
 
 def _is_there(folder: str) -> bool:
@@ -121,7 +129,8 @@ def quickstart(
   ks = ', '.join(map(str, config.ks))
   with _stage(say, f'3/5 Training dictionaries of {config.latents} (k={ks})'):
     for k in config.ks:
-      dictionaries[k] = _dictionary(config, store, out, k)
+      trained = os.path.join(out, 'runs', f'k{k}')
+      dictionaries[k] = loop.train(training(config, store, k), trained, True)
   evaluations = {}
   with _stage(say, '4/5 Evaluating them on scenes that nothing has seen'):
     for k, sae in dictionaries.items():

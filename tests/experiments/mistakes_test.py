@@ -1,0 +1,345 @@
+"""A user's mistakes: status 2, one line that says what to do, nothing left."""
+
+import dataclasses
+import functools
+import os
+import pathlib
+import re
+import sys
+import tempfile
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
+
+from saejax.train import config as config_lib
+from saejax.train import loop
+from tests import planted
+from tests.experiments import programs
+from tests.experiments import server
+
+RUNNER: programs.Programs
+N, D = 60, planted.D
+
+
+def setUpModule():
+  global RUNNER
+  RUNNER = programs.Programs()
+
+
+def tearDownModule():
+  RUNNER.close()
+
+
+def contents(folder: str) -> dict[str, tuple[int, int]]:
+  """Size and time of every file below a folder."""
+  found = {}
+  for path in pathlib.Path(folder).rglob('*'):
+    stat = path.stat()
+    found[str(path)] = stat.st_size, stat.st_mtime_ns
+  return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Flag:
+  """What --help says of a flag."""
+
+  text: str
+
+  @property
+  def required(self) -> bool:
+    return self.text.endswith('Required.')
+
+  @property
+  def default(self) -> str:
+    found = re.search(r' \[([^][]*)\]$', self.text)
+    return found[1] if found else ''
+
+
+@functools.cache
+def help_of(program: str) -> dict[str, Flag]:
+  """The flags of a program, from its --help."""
+  done = RUNNER.run(program, ['--help'])
+  _, _, listed = done.stdout.partition('\nFlags:\n')
+  entries = re.split(r'^  --', listed, flags=re.MULTILINE)[1:]
+  pairs = (' '.join(e.split()).split(': ', 1) for e in entries)
+  return {name: Flag(text) for name, text in pairs}
+
+
+class MistakeTest(parameterized.TestCase):
+  def assert_told(self, done: programs.Done, message: str):
+    self.assertEqual(done.status, 2, done)
+    self.assertEqual(done.stdout, '')
+    self.assertEqual(done.stderr.count('\n'), 1, done.stderr)
+    self.assertEndsWith(done.stderr, '\n')
+    self.assertRegex(done.stderr, message)
+
+
+class FlagsTest(MistakeTest):
+  """What holds for every program, whatever it does."""
+
+  def setUp(self):
+    super().setUp()
+    self.out = os.path.join(self.create_tempdir().full_path, 'out')
+
+  def given(self, flags: dict[str, Flag], without: str = '') -> list[str]:
+    return [
+      f'--{name}={self.out}'
+      for name, flag in flags.items()
+      if flag.required and name != without
+    ]
+
+  @parameterized.parameters(*programs.NAMES)
+  def test_help_is_no_failure_and_lists_every_flag(self, program):
+    done = RUNNER.run(program, ['--help'])
+    self.assertEqual((done.status, done.stderr), (0, ''))
+    source = (server.ROOT / 'experiments' / f'{program}.py').read_text()
+    defined = re.findall(
+      r"(?:flags\.DEFINE_\w+|program\.required)\(\s*'(\w+)'", source
+    )
+    if 'mesh_flag()' in source:
+      defined.append('mesh')
+    self.assertNotEmpty(defined)
+    self.assertCountEqual(help_of(program), defined)
+    self.assertIn(f'./launch.sh {program}', done.stdout)
+    self.assertLessEqual(max(map(len, done.stdout.split('\n'))), 80)
+
+  @parameterized.parameters(*programs.NAMES)
+  def test_each_missing_flag_is_named(self, program):
+    flags = help_of(program)
+    for name, flag in flags.items():
+      if flag.required:
+        done = RUNNER.run(program, self.given(flags, without=name))
+        self.assert_told(done, f'^--{name} is missing. See --help.$')
+    self.assertFalse(os.path.exists(self.out))
+
+  @parameterized.parameters(*programs.NAMES)
+  def test_what_is_no_flag_is_named(self, program):
+    given = self.given(help_of(program))
+    done = RUNNER.run(program, [*given, '--quux=1'])
+    self.assert_told(done, '^There is no flag --quux.* See --help.$')
+    done = RUNNER.run(program, [*given, 'out'])
+    self.assert_told(done, "^'out' is not a flag: write --name=value")
+    self.assertFalse(os.path.exists(self.out))
+
+  @parameterized.parameters(*programs.NAMES)
+  def test_flags_of_the_wrong_type_are_named(self, program):
+    flags = help_of(program)
+    for pattern, value in (
+      (r'-?\d+', '1.5'),
+      (r'\d*\.\d+|\d+e-\d+', 'nan'),
+      ('true|false', 'perhaps'),
+    ):
+      is_such = lambda n, p=pattern: re.fullmatch(p, flags[n].default)
+      # One of each type: every run costs a fork.
+      for name in [*filter(is_such, flags)][:1]:
+        done = RUNNER.run(program, [*self.given(flags), f'--{name}={value}'])
+        self.assert_told(done, f'^--{name}={value}: expected ')
+    self.assertFalse(os.path.exists(self.out))
+
+
+# Program, flags ({d} is a folder of inputs; --out={d}/out is added), message.
+IMPORT = 'import_embeddings'
+SAE, STORE = '--sae={d}/run/sae', '--store={d}/store'
+CASES = (
+  (IMPORT, '', 'Give --image with --text, or --pairs, or --clip_ret'),
+  (IMPORT, '--image={d}/a.npy', 'Give --image with --text, or --pairs, or'),
+  (IMPORT, '--text={d}/a.npy', 'Give --image with --text'),
+  (IMPORT, '--pairs={d}/a.npy', r'has shape \(60, 48\); expected \(2, N, D\)'),
+  (IMPORT, '--clip_retrieval={d}/none', 'There is no folder .*/none'),
+  (IMPORT, '--clip_retrieval={d}/store', 'has no img_emb/img_emb_0.npy'),
+  *(
+    (IMPORT, f'--image={{d}}/a.npy --text={{d}}/{name}', message)
+    for name, message in (
+      ('none.npy', 'There is no file .*/none.npy'),
+      ('empty.npy', 'empty.npy is empty: it has no bytes'),
+      ('no_rows.npy', r'is empty: its shape is \(0, 48\)'),
+      ('one_axis.npy', r'has shape \(48,\); expected two axes'),
+      ('narrow.npy', 'a.npy has width 48, .*narrow.npy width 47'),
+      ('short.npy', 'a.npy has 60 rows, .*short.npy 59. Give --text_pair'),
+      ('nan.npy', 'NaN or infinite values in 2 of 60 rows, the first at row 7'),
+      ('inf.npy', 'NaN or infinite values in 1 of 60 rows, the first at row 9'),
+      ('huge.npy', 'NaN or infinite values in 1 of 60 rows, the first at ro'),
+      ('zero.npy', 'holds zero rows in 3 of 60 rows, the first at row 2'),
+      ('integers.npy', 'has type int64; expected floating-point'),
+      ('pickled.npy', 'pickled.npy cannot be read as an array'),
+      ('words.txt', 'neither a .npy nor a .safetensors file'),
+    )
+  ),
+  *(
+    (IMPORT, '--image={d}/a.npy --text={d}/a.npy ' + flags, message)
+    for flags, message in (
+      ('--captions={d}/words.txt', 'has 2 lines; expected 60, one for each t'),
+      ('--captions={d}/none.txt', 'There is no file .*/none.txt'),
+      ('--image_paths={d}/words.txt', 'expected 60, one for each image'),
+      ('--text_pair={d}/a.npy', 'expected 60 integers, the image row of each'),
+      ('--text_pair={d}/far.npy', 'far.npy names image rows outside 0…59'),
+      ('--groups={d}/far.npy --out={d}/run', 'holds other files .*checkpoints'),
+      ('--splits=0.5,0.5', '--splits: .*must be three non-negative'),
+      ('--splits=0.5,0.4,0.3', '--splits: .*add up to 1; .*add up to 1.2'),
+      ('--splits=nan,0.5,0.5', '--splits: .*must be three non-negative'),
+      ('--splits=a,b,c', '--splits=a,b,c must be three numbers'),
+      ('--dtype=int8', '--dtype=int8: value should be one of'),
+      ('--out={d}/store', 'already holds a finished store'),
+      ('--out={d}/a.npy', 'Cannot write a store at .*a.npy: it is a file'),
+      ('--out={d}/a.npy/x', 'a.npy/x cannot be used: Not a directory'),
+      ('--out=', '--out is empty'),
+    )
+  ),
+  (
+    IMPORT,
+    '--image={d}/large.npy --text={d}/a.npy --dtype=float16',
+    'beyond ±65504 in 1 of 60 rows, the first at row 5. Choose a --dtype',
+  ),
+  ('train_sae', '--store={d}/none', 'There is no store at .*/none'),
+  ('train_sae', '--store={d}/run', 'run is not a store: it has no manifest'),
+  *(
+    ('train_sae', f'{STORE} {flags}', message)
+    for flags, message in (
+      (
+        '--k=65 --latents=64',
+        '--k=65 is larger than the dictionary: it has 64',
+      ),
+      ('--k=0', '--k=0 must be at least 1'),
+      ('--batch=0', '--batch=0 must be at least 1'),
+      ('--log_every=0', '--log_every=0 must be at least 1'),
+      ('--steps=0', '--steps and --epochs must be positive'),
+      ('--steps=3 --epochs=1', 'Give --steps or --epochs, not both'),
+      ('--latents=64 --expansion=2', 'Give --latents or --expansion, not both'),
+      ('--lr=0', '--lr and --clip must be positive'),
+      ('--weight_decay=-1', '--weight_decay must not be negative'),
+      ('--aux_k=0', '--aux_k must be at least 1'),
+      ('--dead_after=-1', '--dead_after must be at least 1'),
+      ('--expansion=inf', '--expansion=inf: expected a number'),
+      ('--arch=magic', '--arch=magic: value should be one of'),
+      ('--stream=image,sound', "has no stream 'sound'"),
+      ('--stream=', '--stream names no stream'),
+      ('--mix=image=nan,text=1', 'must give a positive weight to each of'),
+      ('--mix=image=1', r"a positive weight to each of \['image', 'text'\]"),
+      ('--mix=some', '--mix=some is not understood'),
+      ('--mesh=two', '--mesh=two is not understood'),
+      ('--mesh=64,1', 'needs 64 devices; there are 1'),
+      ('--mesh=0,1', 'A mesh is two positive numbers'),
+      ('--out={d}/run', 'holds another run. Add --resume'),
+      ('--out={d}/run --resume --k=3', r'other settings \(.*k: 2 → 3'),
+      ('--out={d}/store', 'store holds other files .*Choose an empty'),
+      ('--out={d}/a.npy', 'a.npy is a file; name a folder'),
+      ('--out={d}/a.npy/x', 'a.npy/x cannot be used: Not a directory'),
+    )
+  ),
+  *(
+    (program, flags, message)
+    for program in ('evaluate', 'analyse')
+    for flags, message in (
+      (f'--sae={{d}}/run {STORE}', 'no dictionary at .*in its folder sae/'),
+      (f'--sae={{d}}/none {STORE}', 'There is no dictionary at .*/none'),
+      (f'--sae={{d}}/torn {STORE}', 'torn/config.json is not valid JSON'),
+      (f'{SAE} --store={{d}}/none', 'There is no store at .*/none'),
+      (f'{SAE} --store={{d}}/narrow', 'width 48; stream image has width 12'),
+      (f'{SAE} {STORE} --split=some', '--split=some: value should be one of'),
+      (f'{SAE} {STORE} --out={{d}}/a.npy', 'a.npy is a file; name a folder'),
+    )
+  ),
+  ('analyse', f'{SAE} {STORE} --out={{d}}/store', 'store holds other files'),
+  ('analyse', f'{SAE} --store={{d}}/trainonly', 'no rows in val. Give its'),
+  ('evaluate', f'{SAE} --store={{d}}/trainonly', 'no rows in test. Give its'),
+  ('embed', '--model={d}/none', 'none is not a model folder'),
+  ('embed', '--model={d}/none --dataset=coco', '--dataset=coco names no data'),
+  ('embed', '--model={d}/none --dataset=scenes:n=x', 'n=x is not of the right'),
+  ('train_vlm', '--steps=0', '--steps, --batch and --lr must be positive'),
+  ('train_vlm', '--out={d}/run', 'holds another run. Add --resume'),
+)
+
+
+class InputsTest(MistakeTest):
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    cls.d = cls.enterClassContext(tempfile.TemporaryDirectory())
+    path = lambda name: os.path.join(cls.d, name)
+    data = planted.sample(N)
+    x_ND = data.image_ND
+    planted.write_store(path('store'), x_ND, data.text_ND)
+    planted.write_store(path('narrow'), x_ND[:, :12], data.text_ND[:, :12])
+    planted.write_store(path('trainonly'), x_ND, data.text_ND, (1.0, 0.0, 0.0))
+    loop.train(
+      config_lib.TrainConfig(
+        store=path('store'), latents=64, k=2, steps=1, batch=16, mesh=(1, 1)
+      ),
+      path('run'),
+    )
+    os.mkdir(path('torn'))
+    pathlib.Path(path('torn/config.json')).write_text('{"format": ')
+    pathlib.Path(path('words.txt')).write_text('two\nlines\n')
+    pathlib.Path(path('empty.npy')).write_bytes(b'')
+
+    def save(name, change=lambda _: None, array=x_ND):
+      array = np.array(array)
+      change(array)
+      np.save(path(name), array)
+
+    put = lambda rows, value: lambda x: x.__setitem__((rows, 1), value)
+    save('a.npy')
+    save('nan.npy', put([7, 11], np.nan))
+    save('inf.npy', put([9], -np.inf))
+    save('huge.npy', put([3], 1e300), x_ND.astype(np.float64))
+    save('large.npy', put([5], 7e4))
+    save('zero.npy', lambda x: x.__setitem__([2, 3, 40], 0))
+    save('no_rows.npy', array=x_ND[:0])
+    save('one_axis.npy', array=x_ND[0])
+    save('narrow.npy', array=x_ND[:, :-1])
+    save('short.npy', array=x_ND[:-1])
+    save('integers.npy', array=np.ones((N, D), np.int64))
+    save('pickled.npy', array=np.array([{}, {}]))
+    save('far.npy', array=np.arange(1, N + 1))
+    cls.before = contents(cls.d)
+
+  @parameterized.parameters(*CASES)
+  def test_is_told_in_one_line_and_leaves_nothing(
+    self, program, flags, message
+  ):
+    given = flags.format(d=self.d).split()
+    if not any(flag.startswith('--out') for flag in given):
+      given.append(f'--out={self.d}/out')
+    self.assert_told(RUNNER.run(program, given), message)
+    self.assertEqual(contents(self.d), self.before)
+
+  def test_every_problem_of_a_store_is_a_line(self):
+    flag = lambda name: [f'--store={os.path.join(self.d, name)}']
+    done = RUNNER.run('validate_store', flag('store'))
+    self.assertEqual((done.status, done.stderr), (0, ''))
+    self.assertRegex(done.stdout, 'store is sound')
+    done = RUNNER.run('validate_store', flag('none'))
+    self.assert_told(done, 'There is no store at .*none')
+
+  def test_a_program_started_by_itself_says_the_same(self):
+    given = [f'--image={self.d}/a.npy', f'--text={self.d}/nan.npy']
+    given.append(f'--out={self.d}/out')
+    alone = programs.run_alone(IMPORT, given)
+    self.assert_told(alone, 'in 2 of 60 rows, the first at row 7')
+    self.assertEqual(alone, RUNNER.run(IMPORT, given))
+    self.assertEqual(contents(self.d), self.before)
+
+  def test_nothing_of_libraries_is_printed_beside_the_line(self):
+    given = ['--model=/none', f'--out={self.d}/out']
+    self.assert_told(programs.run_alone('embed', given), 'not a model folder')
+
+
+class LaunchTest(absltest.TestCase):
+  def test_a_name_that_is_no_program_is_told(self):
+    done = programs.launch(['magic'], python=sys.executable)
+    self.assertEqual((done.status, done.stdout), (2, ''))
+    self.assertEqual(
+      done.stderr,
+      "There is no program 'magic'. ./launch.sh --help lists them.\n",
+    )
+
+  def test_help_lists_every_program_with_what_it_does(self):
+    done = programs.launch(['--help'], python=sys.executable)
+    self.assertEqual((done.status, done.stderr), (0, ''))
+    for program in programs.NAMES:
+      self.assertRegex(done.stdout, rf'(?m)^  {program} +[A-Z].*\.$')
+
+
+if __name__ == '__main__':
+  absltest.main()

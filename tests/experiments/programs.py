@@ -1,0 +1,91 @@
+"""Runs programs as a user does, and keeps what they say."""
+
+from collections.abc import Sequence
+import dataclasses
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+from tests.experiments import server
+
+NAMES = sorted(f.stem for f in (server.ROOT / 'experiments').glob('[!_]*.py'))
+ENVIRONMENT = os.environ | {
+  'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(server.ROOT),
+}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Done:
+  """How a program ended."""
+
+  status: int
+  stdout: str
+  stderr: str
+
+
+class Programs:
+  """Starts programs, each in a process of its own."""
+
+  def __init__(self):
+    self._folder = tempfile.TemporaryDirectory()
+    self._server = subprocess.Popen(
+      [sys.executable, '-m', 'tests.experiments.server'],
+      stdin=subprocess.PIPE,
+      stdout=subprocess.PIPE,
+      env=ENVIRONMENT,
+      cwd=server.ROOT,
+      text=True,
+    )
+
+  def close(self) -> None:
+    self._server.stdin.close()
+    self._server.wait()
+    self._server.stdout.close()
+    self._folder.cleanup()
+
+  def run(
+    self,
+    program: str,
+    flags: Sequence[str],
+    full: tuple[str, int] | None = None,
+  ) -> Done:
+    """Runs a program to its end; `full` says which write finds no room."""
+    said = {
+      name: pathlib.Path(self._folder.name, name)
+      for name in ('stdout', 'stderr')
+    }
+    for path in said.values():
+      path.write_text('')
+    request = {'program': program, 'flags': list(flags), 'full': full}
+    request |= {name: str(path) for name, path in said.items()}
+    self._server.stdin.write(json.dumps(request) + '\n')
+    self._server.stdin.flush()
+    status = int(self._server.stdout.readline())
+    return Done(status, *(path.read_text() for path in said.values()))
+
+
+def run_alone(program: str, flags: Sequence[str]) -> Done:
+  """Runs a program in a Python of its own: slow, and nothing is shared."""
+  done = subprocess.run(
+    [sys.executable, '-m', f'experiments.{program}', *flags],
+    capture_output=True,
+    env=ENVIRONMENT,
+    cwd=server.ROOT,
+    text=True,
+  )
+  return Done(done.returncode, done.stdout, done.stderr)
+
+
+def launch(arguments: Sequence[str], python: str) -> Done:
+  """Runs launch.sh with a Python that is there already."""
+  path = os.pathsep.join([os.path.dirname(python), os.environ['PATH']])
+  done = subprocess.run(
+    [str(server.ROOT / 'launch.sh'), *arguments],
+    capture_output=True,
+    env=ENVIRONMENT | {'SAEJAX_ENV': 'active', 'PATH': path},
+    text=True,
+  )
+  return Done(done.returncode, done.stdout, done.stderr)
