@@ -184,7 +184,7 @@ def _modality(s: Story, drawn: Mapping[str, figures.Figure]) -> str:
   )
   return markup.section(
     'modality',
-    'Most concepts speak for one modality',
+    'Which modality concepts speak for',
     markup.figure(
       drawn['modality'],
       'The modality score of a concept is the share of its activity that comes '
@@ -206,8 +206,8 @@ def _modality(s: Story, drawn: Mapping[str, figures.Figure]) -> str:
       'that tells pictures from captions.',
     ),
     markup.paragraph(
-      'Yet a concept is not a piece of the gap: the median |cos| to the gap '
-      'direction is '
+      'How near do they lie to the gap? 1 would be the gap itself, 0 a right '
+      'angle. The median |cos| to its direction is '
       f'{s.number("geometry/cosine_to_gap_median")}, where random directions '
       f'have {s.number(floor + "isotropic")}, and random ones that '
       f'follow the data {s.number(floor + "covariance")}.',
@@ -241,13 +241,13 @@ def _bridges(s: Story, drawn: Mapping[str, figures.Figure]) -> str:
     'bridges',
     'How pictures and captions meet: bridges',
     markup.paragraph(
-      'If concepts speak for one modality each, how does a picture match its '
-      'caption? By pairs of concepts, one of each, that fire together on '
+      'Where concepts speak for one modality each, how does a picture match '
+      'its caption? By pairs of concepts, one of each, that fire together on '
       'matched rows and point the same way. The bridge score B of all pairs '
       'adds up to the similarity of matched reconstructions: '
       f'{s.number("bridges/sum_b")} against '
-      f'{s.number("bridges/similarity")}, exactly. But '
-      f'{s.number("bridges/sum_b0")} of it would be there for unmatched rows, '
+      f'{s.number("bridges/similarity")}, exactly. '
+      f'Unmatched rows have {s.number("bridges/sum_b0")} as it is, '
       'so bridges are ranked by what matching adds, their excess. '
       f'{s.number(key)} cross bridges pass a '
       'corrected test on one part of the scenes and hold on another.',
