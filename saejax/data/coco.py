@@ -76,11 +76,6 @@ class _Captioned:
 
 def _official_rows(path: str, found: dict) -> Iterator[dict]:
   """Images of one annotation file, in its order, with their captions."""
-  licences = {
-    str(v.get('id')): str(v.get('name'))
-    for v in found.get('licenses') or ()
-    if isinstance(v, dict)
-  }
   captions: dict[int, list[str]] = {}
   for i, image in enumerate(_dicts(found, 'images', path, _OFFICIAL)):
     key = _field(image, 'id', int, f'{path}: image {i}')
@@ -93,6 +88,13 @@ def _official_rows(path: str, found: dict) -> Iterator[dict]:
     if key not in captions:
       raise errors.UserError(f'{where} is of image {key}, which is not listed.')
     captions[key].append(_field(said, 'caption', str, where))
+  # Optional, so whatever else it may be is let pass.
+  licences = found.get('licenses')
+  licences = {
+    str(v.get('id')): str(v.get('name'))
+    for v in (licences if isinstance(licences, list) else ())
+    if isinstance(v, dict)
+  }
   for image in found['images']:
     words = {'id': image['id']}
     if (licence := str(image.get('license'))) in licences:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 import os
+import re
 
 from saejax import errors
 
@@ -53,8 +54,11 @@ def prepare(name: str, data_dir: str | None) -> str:
     builder = tfds().builder(name, data_dir=data_dir)
     builder.download_and_prepare(file_format='array_record')
   except ImportError as e:
+    # TFDS raises it anew, with the module in the text alone.
+    module = re.search(r"No module named '([^']*)'", str(e))
     raise errors.UserError(
-      f'TFDS cannot prepare {name} without {e.name or e}. Prepare it where '
+      f'TFDS cannot prepare {name} without '
+      f'{module.group(1) if module else e}. Prepare it where '
       f'that is installed, by `tfds build {name} --file_format=array_record`, '
       'and give the folder that it makes as name=.'
     ) from None
