@@ -18,22 +18,19 @@ _PACKED = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Span:
-  """Where a file lies in its tar; `whole` unless the tar ends before it."""
+  """Where a file lies in its tar, which may end before it does."""
 
   start: int
   size: int
-  whole: bool
 
 
 def members(path: str) -> Iterator[tuple[str, Span]]:
   """Files of a tar; ends with ValueError where the rest cannot be read."""
-  size = os.path.getsize(path)
   try:
     with tarfile.open(path, 'r:') as tar:
       for member in tar:
         if member.isreg():
-          whole = member.offset_data + member.size <= size
-          yield member.name, Span(member.offset_data, member.size, whole)
+          yield member.name, Span(member.offset_data, member.size)
       end = tar.offset
   except (tarfile.TarError, OSError, ValueError) as e:
     raise ValueError(f'it is cut short or not a tar ({e})') from e
@@ -42,7 +39,7 @@ def members(path: str) -> Iterator[tuple[str, Span]]:
     block = f.read(_BLOCK)
   # The library stops at a header that it cannot read as if at the end.
   if len(block) < _BLOCK:
-    raise ValueError(f'it is cut short at byte {size}')
+    raise ValueError(f'it is cut short at byte {os.path.getsize(path)}')
   if block.strip(b'\0'):
     raise ValueError(f'its header at byte {end} cannot be read')
 

@@ -129,18 +129,17 @@ class WebDataset:
     where = f'{self._names[sample.tar]}: {sources.printable(sample.key)}'
     if span is None:
       raise records.RecordError(f'{where} has no {what}.')
-    if span.whole:
-      try:
-        with open(self._paths[sample.tar], 'rb') as f:
-          f.seek(span.start)
-          found = f.read(span.size)
-      except OSError as e:
-        raise records.RecordError(
-          f'{where} cannot be read: {e.strerror}.'
-        ) from None
-      if len(found) == span.size:
-        return found
-    raise records.RecordError(f'{where}: the tar ends within its {what}.')
+    try:
+      with open(self._paths[sample.tar], 'rb') as f:
+        f.seek(span.start)
+        found = f.read(span.size)
+    except OSError as e:
+      raise records.RecordError(
+        f'{where} cannot be read: {e.strerror}.'
+      ) from None
+    if len(found) < span.size:
+      raise records.RecordError(f'{where}: the tar ends within its {what}.')
+    return found
 
   def record(self, i: int) -> records.Record:
     sample = self._samples[i]

@@ -1,6 +1,8 @@
 """Parquet files of images and captions, in the layouts that are about."""
 
+import concurrent.futures
 import os
+import time
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -163,13 +165,29 @@ class ParquetTest(parameterized.TestCase):
       found.record(i)
       found.record(i + 4)
     self.assertEqual(read, [0, 2, 1, 3])
+    # What was asked for last stays.
+    read.clear()
+    for i in (8, 10, 8, 0, 8):
+      found.record(i)
+    self.assertEqual(read, [4, 5, 0])
 
-  def test_threads(self):
-    import concurrent.futures
-
+  def test_threads_read_one_after_another(self):
     self.write('a.parquet', {'image': structs(), 'caption': texts()}, 2)
     found = parquet_images.ParquetImages(self.root)
-    order = np.random.default_rng(0).integers(0, N, 200).tolist()
+    file = found._files[0]
+    reading = []
+
+    class Slow:
+      def read_row_group(self, g, columns):
+        reading.append(g)
+        time.sleep(0.002)
+        alone = len(reading) == 1
+        reading.remove(g)
+        assert alone
+        return file.read_row_group(g, columns=columns)
+
+    found._files[0] = Slow()
+    order = np.random.default_rng(0).integers(0, N, 60).tolist()
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
       for i, record in zip(order, pool.map(found.record, order), strict=True):
         self.assertEqual(record.captions, (f'caption {i}',))

@@ -78,7 +78,8 @@ class DecodeTest(parameterized.TestCase):
   @parameterized.parameters(5, bytes(range(0, 250, 25)))
   def test_palette_with_transparency(self, transparency):
     few = pictures.picture(2).quantize(10)
-    found = self.decoded(few, transparency=transparency)
+    with warnings.catch_warnings(action='error'):
+      found = self.decoded(few, transparency=transparency)
     np.testing.assert_array_equal(found, np.asarray(few.convert('RGB')))
 
   def test_cmyk(self):
