@@ -1,7 +1,6 @@
 """Data sets prepared by TensorFlow Datasets, read without TensorFlow.
 
-Only random-access formats can be read so, `array_record` above all; the usual
-`tfrecord` needs TensorFlow, and so do some builders merely to be made.
+Only random-access formats can be read so, `array_record` above all.
 """
 
 from collections.abc import Mapping
@@ -173,9 +172,8 @@ class TfdsImages:
     if self._caption:
       captions = _texts(tfds_folders.walk(example, self._caption))
     elif label is not None:
-      captions = prompts.fill(
-        self._templates, self._classes[label].replace('_', ' ')
-      )
+      name = self._classes[label].replace('_', ' ')
+      captions = prompts.fill(self._templates, name)
     else:
       raise records.RecordError('The example has no label.')
     ids = {p[0]: _json(example[p[0]]) for p in self._ids}
