@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import tqdm
 
+from saejax import errors
 from saejax import pretrained
 from saejax import sharding
 from saejax import store as store_lib
@@ -133,6 +134,12 @@ def embed_scenes(model: str, dataset: str, out: str) -> None:
     out: the store's folder.
   """
   data = specs.parse(dataset)
+  if not isinstance(data, specs.SceneSet):
+    raise errors.UserError(
+      f'--dataset={dataset} can be read, but only the procedural world can be '
+      'embedded so far: use scenes, or import_embeddings for vectors that you '
+      'have.'
+    )
   ships = model in pretrained.names() and not os.path.isdir(model)
   vlm = folder.load(pretrained.path(model) if ships else model)
   d = vlm.module.config.projection_dim

@@ -27,12 +27,12 @@ class SpecsTest(parameterized.TestCase):
     self.assertEqual(found.world, scenes.World(seed=7, captions='full'))
 
   @parameterized.parameters(
-    ('coco', "names no data set that is known: 'scenes' is"),
-    ('', "names no data set that is known: 'scenes' is"),
-    ('scenes=n:4', 'names no data set that is known'),
+    ('imagenet', 'names no kind of data set that is known: scenes, coco'),
+    ('', 'names no kind of data set that is known: scenes, coco'),
+    ('scenes=n:4', 'names no kind of data set that is known'),
     ('scenes:m=4', "'m' is unknown; known are n, seed, captions, texts"),
     ('scenes:n', "'n' is not a list of key=value pairs"),
-    ('scenes:n=4=5', 'is not a list of key=value pairs'),
+    ('scenes:n=4=5', 'n=4=5 is not of the right type'),
     ('scenes:n=many', 'n=many is not of the right type'),
     ('scenes:n=1.5', 'n=1.5 is not of the right type'),
     ('scenes:splits=a/b/c', 'splits=a/b/c is not of the right type'),

@@ -6,6 +6,7 @@ from unittest import mock
 from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
+from PIL import Image
 
 from saejax import errors
 from saejax import pretrained
@@ -27,6 +28,15 @@ def contents(path: str) -> dict[str, bytes]:
     with open(os.path.join(path, name), 'rb') as f:
       found[name] = f.read()
   return found
+
+
+def folder_set(test: absltest.TestCase) -> str:
+  """A data set that can be read: a folder of one picture and its caption."""
+  path = test.create_tempdir().full_path
+  Image.new('RGB', (8, 8)).save(os.path.join(path, 'a.png'))
+  with open(os.path.join(path, 'captions.jsonl'), 'w') as f:
+    f.write('{"image": "a.png", "caption": "black"}\n')
+  return path
 
 
 class EmbeddingTest(parameterized.TestCase):
@@ -124,9 +134,10 @@ class EmbeddingTest(parameterized.TestCase):
   def test_mistakes_are_told_and_leave_nothing(self):
     for model, spec, message in (
       ('clip-nothing', SPEC, 'clip-nothing is not a model folder'),
-      ('clip-scenes', 'imagenet', 'names no data set that is known'),
+      ('clip-scenes', 'imagenet', 'names no kind of data set that is known'),
       ('clip-scenes', 'scenes:n=0', 'must be at least 1'),
       ('clip-scenes', 'scenes:captions=rude', "captions='rude' is unknown"),
+      ('clip-scenes', f'folder:path={folder_set(self)}', 'only the procedural'),
     ):
       with self.assertRaisesRegex(errors.UserError, message):
         embedding.embed_scenes(model, spec, self.out)
