@@ -7,16 +7,33 @@ paths are the names of `transformers.CLIPModel`.
 
 import dataclasses
 from typing import Any
+from typing import Self
 
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from saejax import errors
+from saejax.models import positions
 from saejax.models import transformer
 
 # `transformers` treats this id as "the largest id is the end of text", the
 # rule of OpenAI's first release; any other id is looked for itself.
 _LEGACY_EOS_ID = 2
+
+# Configs of `transformers` 4 leave out what equals its defaults.
+_VISION = {
+  'hidden_size': 768,
+  'intermediate_size': 3072,
+  'num_hidden_layers': 12,
+  'num_attention_heads': 12,
+}
+_TEXT = {
+  'hidden_size': 512,
+  'intermediate_size': 2048,
+  'num_hidden_layers': 12,
+  'num_attention_heads': 8,
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,7 +55,7 @@ class TowerConfig:
   eos_token_id: int = 49407
 
   @classmethod
-  def from_dict(cls, config: dict[str, Any]) -> 'TowerConfig':
+  def from_dict(cls, config: dict[str, Any]) -> Self:
     known = {f.name for f in dataclasses.fields(cls)}
     return cls(**{k: v for k, v in config.items() if k in known})
 
@@ -54,14 +71,16 @@ class CLIPConfig:
   def from_dict(cls, config: dict[str, Any]) -> 'CLIPConfig':
     """Reads a Hugging Face CLIP config (its `to_dict()`)."""
     return cls(
-      vision=TowerConfig.from_dict(config['vision_config']),
-      text=TowerConfig.from_dict(config['text_config']),
-      projection_dim=config['projection_dim'],
+      vision=TowerConfig.from_dict(
+        _VISION | (config.get('vision_config') or {})
+      ),
+      text=TowerConfig.from_dict(_TEXT | (config.get('text_config') or {})),
+      projection_dim=config.get('projection_dim', 512),
       logit_scale_init_value=config.get('logit_scale_init_value', 2.6592),
     )
 
 
-def _encoder(config: TowerConfig, dtype) -> transformer.Encoder:
+def encoder(config: TowerConfig, dtype) -> transformer.Encoder:
   return transformer.Encoder(
     config.num_hidden_layers,
     config.num_attention_heads,
@@ -73,28 +92,41 @@ def _encoder(config: TowerConfig, dtype) -> transformer.Encoder:
   )
 
 
+def patches(config: TowerConfig, dtype, name: str, use_bias=True) -> nn.Conv:
+  """The convolution that embeds the patches of an image [B, H, W, 3]."""
+  side = (config.patch_size, config.patch_size)
+  return nn.Conv(
+    config.hidden_size, side, side, 'VALID', use_bias=use_bias, dtype=dtype,
+    name=name,
+  )  # fmt: skip
+
+
+def grid(config: TowerConfig) -> int:
+  """The side of the grid of patches that the position table is for."""
+  return config.image_size // config.patch_size
+
+
 class VisionEmbeddings(nn.Module):
+  """Patches, a class token and positions, stretched for other image sizes."""
+
   config: TowerConfig
   dtype: jnp.dtype = jnp.float32
 
   @nn.compact
   def __call__(self, image_BHWC):
     c = self.config
-    x_BhwD = nn.Conv(
-      c.hidden_size,
-      (c.patch_size, c.patch_size),
-      (c.patch_size, c.patch_size),
-      padding='VALID',
-      use_bias=False,
-      dtype=self.dtype,
-      name='patch_embedding',
-    )(image_BHWC)
+    x_BhwD = patches(c, self.dtype, 'patch_embedding', use_bias=False)(
+      image_BHWC
+    )
     b, h, w, d = x_BhwD.shape
     init = nn.initializers.normal(0.02)
     class_D = self.param('class_embedding', init, (d,))
     class_B1D = jnp.broadcast_to(class_D.astype(self.dtype), (b, 1, d))
     x_BTD = jnp.concatenate([class_B1D, x_BhwD.reshape(b, h * w, d)], axis=1)
-    position_TD = nn.Embed(h * w + 1, d, name='position_embedding').embedding
+    table = nn.Embed(grid(c) ** 2 + 1, d, name='position_embedding').embedding
+    position_TD = jnp.concatenate(
+      [table[:1], positions.to_grid(table[1:], h, w)]
+    )
     return x_BTD + position_TD[None].astype(self.dtype)
 
 
@@ -110,7 +142,7 @@ class VisionTower(nn.Module):
     )
     # The missing letter is the checkpoint's.
     x_BTD = nn.LayerNorm(eps, dtype=self.dtype, name='pre_layrnorm')(x_BTD)
-    x_BTD, out = _encoder(self.config, self.dtype)(x_BTD)
+    x_BTD, out = encoder(self.config, self.dtype)(x_BTD)
     out['tokens'] = x_BTD  # Not normalised, as in the reference.
     norm = nn.LayerNorm(eps, dtype=self.dtype, name='post_layernorm')
     out['pooled'] = norm(x_BTD[:, 0])
@@ -124,6 +156,11 @@ class TextEmbeddings(nn.Module):
   @nn.compact
   def __call__(self, ids_BT):
     c = self.config
+    if ids_BT.shape[1] > c.max_position_embeddings:
+      raise errors.UserError(
+        f'A text has {ids_BT.shape[1]} tokens, and the model reads at most '
+        f'{c.max_position_embeddings}: truncate it when it is tokenized.'
+      )
     init = nn.initializers.normal(0.02)
     token = nn.Embed(
       c.vocab_size, c.hidden_size, embedding_init=init, name='token_embedding'
@@ -148,17 +185,14 @@ class TextTower(nn.Module):
     x_BTD = TextEmbeddings(c, self.dtype, name='embeddings')(ids_BT)
     # Causal, so padding after the end of text is never seen: no mask for it.
     mask_BHTT = nn.make_causal_mask(ids_BT)
-    x_BTD, out = _encoder(c, self.dtype)(x_BTD, mask_BHTT)
+    x_BTD, out = encoder(c, self.dtype)(x_BTD, mask_BHTT)
     norm = nn.LayerNorm(
       c.layer_norm_eps, dtype=self.dtype, name='final_layer_norm'
     )
     out['tokens'] = norm(x_BTD)
     legacy = c.eos_token_id == _LEGACY_EOS_ID
     is_end_BT = ids_BT if legacy else ids_BT == c.eos_token_id
-    end_B = jnp.argmax(is_end_BT, axis=1)
-    out['pooled'] = jnp.take_along_axis(
-      out['tokens'], end_B[:, None, None], axis=1
-    )[:, 0]
+    out['pooled'] = transformer.take_first(out['tokens'], is_end_BT)
     return out['pooled'], out
 
 

@@ -8,10 +8,13 @@ Letters: B batch, T tokens, D width, H heads, E width of a head, F MLP width.
 """
 
 from collections.abc import Callable
+import dataclasses
 
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
+
+from saejax import errors
 
 Out = dict[str, jax.Array | dict]
 
@@ -25,7 +28,30 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
   'quick_gelu': quick_gelu,
   'gelu': lambda x: nn.gelu(x, approximate=False),
   'gelu_pytorch_tanh': lambda x: nn.gelu(x, approximate=True),
+  'silu': nn.silu,
 }
+
+
+def activation(name: str) -> Callable[[jax.Array], jax.Array]:
+  if name not in ACTIVATIONS:
+    raise errors.UserError(
+      f'The model has the activation {name!r}; known are '
+      f'{", ".join(ACTIVATIONS)}. Other ones need an entry in ACTIVATIONS.'
+    )
+  return ACTIVATIONS[name]
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+  """What a family's blocks are made of, and what its checkpoints call it."""
+
+  norm: type[nn.Module] = nn.LayerNorm
+  norms: tuple[str, str] = ('layer_norm1', 'layer_norm2')
+  attention: str = 'self_attn'
+  mlp: str = 'mlp'
+  gated: bool = False
+  attention_bias: bool = True
+  mlp_bias: bool = True
 
 
 class Dense(nn.Dense):
@@ -46,19 +72,38 @@ class Attention(nn.Module):
 
   heads: int
   dtype: jnp.dtype = jnp.float32
+  use_bias: bool = True
 
   @nn.compact
   def __call__(self, x_BTD, mask_BHTT=None):
     d = x_BTD.shape[-1]
-    split = (*x_BTD.shape[:-1], self.heads, d // self.heads)
-    q_BTHE, k_BTHE, v_BTHE = (
-      Dense(d, dtype=self.dtype, name=name)(x_BTD).reshape(split)
-      for name in ('q_proj', 'k_proj', 'v_proj')
+    dense = lambda name: Dense(d, self.use_bias, dtype=self.dtype, name=name)
+    y_BTD = attend(
+      *(dense(name)(x_BTD) for name in ('q_proj', 'k_proj', 'v_proj')),
+      self.heads,
+      mask_BHTT,
     )
-    y_BTHE = nn.dot_product_attention(q_BTHE, k_BTHE, v_BTHE, mask=mask_BHTT)
-    return Dense(d, dtype=self.dtype, name='out_proj')(
-      y_BTHE.reshape(x_BTD.shape)
-    )
+    return dense('out_proj')(y_BTD)
+
+
+def attend(q_BTD, k_BTD, v_BTD, heads: int, mask_BHTT=None) -> jax.Array:
+  """Multi-head attention; queries may be fewer than keys."""
+  split = lambda x_BTD: x_BTD.reshape(*x_BTD.shape[:-1], heads, -1)
+  y_BTHE = nn.dot_product_attention(
+    split(q_BTD), split(k_BTD), split(v_BTD), mask=mask_BHTT
+  )
+  return y_BTHE.reshape(q_BTD.shape)
+
+
+def key_mask(mask_BT: jax.Array | None) -> jax.Array | None:
+  """Which keys every query may see, as attention wants it; None: all."""
+  return None if mask_BT is None else mask_BT.astype(bool)[:, None, None]
+
+
+def take_first(x_BTD: jax.Array, where_BT: jax.Array) -> jax.Array:
+  """Each row's token at its first largest `where_BT`, so at its first True."""
+  first_B = jnp.argmax(where_BT, axis=1)
+  return jnp.take_along_axis(x_BTD, first_B[:, None, None], axis=1)[:, 0]
 
 
 class MLP(nn.Module):
@@ -69,8 +114,28 @@ class MLP(nn.Module):
   @nn.compact
   def __call__(self, x_BTD):
     h_BTF = Dense(self.width, dtype=self.dtype, name='fc1')(x_BTD)
-    h_BTF = ACTIVATIONS[self.activation](h_BTF)
+    h_BTF = activation(self.activation)(h_BTF)
     return Dense(x_BTD.shape[-1], dtype=self.dtype, name='fc2')(h_BTF)
+
+
+class GatedMLP(nn.Module):
+  """down(act(gate(x))·up(x)); SwiGLU if act is silu (arXiv 2002.05202)."""
+
+  width: int
+  activation: str
+  dtype: jnp.dtype = jnp.float32
+  use_bias: bool = False
+
+  @nn.compact
+  def __call__(self, x_BTD):
+    dense = lambda width, name: Dense(
+      width, self.use_bias, dtype=self.dtype, name=name
+    )
+    gate_BTF = activation(self.activation)(
+      dense(self.width, 'gate_proj')(x_BTD)
+    )
+    h_BTF = gate_BTF * dense(self.width, 'up_proj')(x_BTD)
+    return dense(x_BTD.shape[-1], 'down_proj')(h_BTF)
 
 
 class Block(nn.Module):
@@ -81,23 +146,35 @@ class Block(nn.Module):
   activation: str
   eps: float
   dtype: jnp.dtype = jnp.float32
+  family: Family = Family()
 
   @nn.compact
   def __call__(self, x_BTD, mask_BHTT=None) -> tuple[jax.Array, Out]:
-    norm = lambda name: nn.LayerNorm(self.eps, dtype=self.dtype, name=name)
+    f = self.family
+    norm1, norm2 = (
+      f.norm(self.eps, dtype=self.dtype, name=name) for name in f.norms
+    )
     out = {'residual': x_BTD}
-    out['attention'] = Attention(self.heads, self.dtype, name='self_attn')(
-      norm('layer_norm1')(x_BTD), mask_BHTT
-    )
+    out['attention'] = Attention(
+      self.heads, self.dtype, f.attention_bias, name=f.attention
+    )(norm1(x_BTD), mask_BHTT)
     x_BTD = x_BTD + out['attention']
-    out['mlp'] = MLP(self.mlp_width, self.activation, self.dtype, name='mlp')(
-      norm('layer_norm2')(x_BTD)
-    )
+    out['mlp'] = self._mlp()(norm2(x_BTD))
     return x_BTD + out['mlp'], out
+
+  def _mlp(self) -> nn.Module:
+    f, shape = self.family, (self.mlp_width, self.activation, self.dtype)
+    if f.gated:
+      return GatedMLP(*shape, f.mlp_bias, name=f.mlp)
+    return MLP(*shape, name=f.mlp)
 
 
 class Encoder(nn.Module):
-  """A stack of blocks; `out['layers_L']['residual']` enters block L."""
+  """A stack of blocks.
+
+  `out['layers_L']['residual']` enters block L; `out['residual']` leaves the
+  last one.
+  """
 
   layers: int
   heads: int
@@ -105,6 +182,7 @@ class Encoder(nn.Module):
   activation: str
   eps: float
   dtype: jnp.dtype = jnp.float32
+  family: Family = Family()
 
   @nn.compact
   def __call__(self, x_BTD, mask_BHTT=None) -> tuple[jax.Array, Out]:
@@ -116,6 +194,8 @@ class Encoder(nn.Module):
         self.activation,
         self.eps,
         self.dtype,
+        self.family,
         name=f'layers_{i}',
       )(x_BTD, mask_BHTT)
+    out['residual'] = x_BTD
     return x_BTD, out

@@ -47,6 +47,26 @@ def export(params: types.ArrayTree) -> dict[str, np.ndarray]:
   }
 
 
+def of_tower(
+  checkpoint: Mapping[str, np.ndarray], prefix: str
+) -> Mapping[str, np.ndarray]:
+  """The tensors of one tower, by their names in the tower.
+
+  Files of two towers put `prefix` before them, and so does `transformers` 4 in
+  a tower's own file, but not version 5.
+
+  Args:
+    checkpoint: a tower's own tensors, or those of a model that has it.
+    prefix: 'vision_model' or 'text_model'.
+  """
+  inside = {
+    name.removeprefix(f'{prefix}.'): array
+    for name, array in checkpoint.items()
+    if name.startswith(f'{prefix}.')
+  }
+  return inside or checkpoint
+
+
 def load(
   checkpoint: Mapping[str, np.ndarray],
   expected: types.ArrayTree,

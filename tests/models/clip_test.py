@@ -112,6 +112,7 @@ class ParityTest(parameterized.TestCase):
     ):  # fmt: skip
       for layer in range(2):
         close(out[f'layers_{layer}']['residual'], of.hidden_states[layer])
+      close(out['residual'], of.hidden_states[2])
       close(out['projected'], of.pooler_output)  # Version 5 projects it.
       close(out['tokens'], of.last_hidden_state)
     _, _, scale = module.apply(variables, image, ids)
