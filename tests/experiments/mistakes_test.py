@@ -244,11 +244,8 @@ CASES = (
   ('analyse', f'{SAE} --store={{d}}/trainonly', 'no rows in val. Give its'),
   ('evaluate', f'{SAE} --store={{d}}/trainonly', 'no rows in test. Give its'),
   ('embed', '--model={d}/none', 'none is not a model folder'),
-  (
-    'embed',
-    '--model={d}/none --dataset=words',
-    '--dataset=words names no data',
-  ),
+  ('embed', '--model={d}/none --dataset=words', 'names no kind of data set'),
+  ('embed', '--model={d}/none --dataset=coco', 'lacks annotations= and images'),
   ('embed', '--model={d}/none --dataset=scenes:n=x', 'n=x is not of the right'),
   ('train_vlm', '--steps=0', '--steps, --batch and --lr must be positive'),
   ('train_vlm', '--out={d}/run', 'holds another run. Add --resume'),
