@@ -10,6 +10,7 @@ import time
 
 from absl.testing import absltest
 from absl.testing import parameterized
+import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.optimize
@@ -60,14 +61,21 @@ class RunTest(parameterized.TestCase):
     )
     self.out = os.path.join(self.folder, 'run')
 
-  @parameterized.parameters('topk', 'batch_topk')
-  def test_a_planted_dictionary_is_recovered(self, arch):
-    path = loop.train(config(self.store, arch=arch), self.out)
+  @parameterized.parameters(
+    ('topk', 4, 2e-3, 1200),
+    # A budget above the 2.5 concepts a row has is spent on mixing the image and
+    # the text direction of a factor, so it gets less, and more time.
+    ('batch_topk', 3, 4e-3, 2000),
+  )
+  def test_a_planted_dictionary_is_recovered(self, arch, k, lr, steps):
+    asked = config(self.store, arch=arch, k=k, lr=lr, steps=steps)
+    path = loop.train(asked, self.out)
     sae, variables = io.load(path)
     cosine_S = matched_cosines(
       self.atoms_SD, np.asarray(variables['params']['w_dec'])
     )
-    self.assertGreater(np.mean(cosine_S > 0.95), 0.9, np.sort(cosine_S))
+    self.assertGreater(np.mean(cosine_S), 0.95, np.sort(cosine_S))
+    self.assertGreater(np.mean(cosine_S > 0.95), 0.8, np.sort(cosine_S))
     found = store.Store(self.store)
     for name in ('image', 'text'):
       encoded = encode.encode(
@@ -122,7 +130,7 @@ class RunTest(parameterized.TestCase):
     b_D = encode.bias(sae, variables, found['text'])
     xhat_BD = z_nS @ np.asarray(variables['params']['w_dec']) + b_D
     np.testing.assert_allclose(out.xhat_BD, xhat_BD, rtol=1e-3, atol=1e-4)
-    c = variables['constants']
+    c = jax.tree.map(np.asarray, variables['constants'])
     train = found['text'].take(found['text'].rows('train'))
     u_BD = (train - c['center'][modality]) * c['scale'][modality]
     if center == 'modality':

@@ -129,7 +129,7 @@ class StepTest(parameterized.TestCase):
       state, _, step = make(arch, mesh)
       for i in range(3):
         before = state.idle_S
-        sae_out, _, _ = jax.jit(step)(state, batch_of(i))
+        sae_out, _, _ = jax.jit(step)(state, batch_of(i, jax.device_put))
         idle_S, state = np.asarray(sae_out.idle_S), sae_out
         fired_S = idle_S == 0
         self.assertTrue(fired_S.any())
