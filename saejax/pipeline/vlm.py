@@ -162,14 +162,30 @@ def _run_steps(config, vlm, mesh, manager, metrics_file):
   return state
 
 
+def _check(config: VLMConfig) -> None:
+  names = ('steps', 'batch', 'lr', 'd', 'log_every', 'checkpoint_every')
+  names += ('vision_layers', 'text_layers')
+  for name in names:
+    if getattr(config, name) <= 0:
+      raise errors.UserError(
+        f'--{name}={getattr(config, name)} must be positive.'
+      )
+  for name in ('vision_width', 'text_width'):
+    width = getattr(config, name)
+    if width <= 0 or width % _HEAD:
+      raise errors.UserError(
+        f'--{name}={width} must be a multiple of {_HEAD}, the width of an '
+        'attention head.'
+      )
+
+
 def train_vlm(config: VLMConfig, out: str, resume: bool = False) -> str:
   """Trains a CLIP from nothing; returns the model's folder, `out/model`.
 
   Raises:
     UserError: `out` is taken, or the mesh does not divide the batch.
   """
-  if min(config.steps, config.batch, config.lr) <= 0:
-    raise errors.UserError('--steps, --batch and --lr must be positive.')
+  _check(config)
   mesh = sharding.make_mesh()
   if config.batch % mesh.size:
     raise errors.UserError(

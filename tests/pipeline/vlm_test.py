@@ -103,7 +103,9 @@ class TrainTest(parameterized.TestCase):
 
   def test_mistakes_are_told_and_leave_nothing(self):
     for changes, message in (
-      (dict(steps=0), 'must be positive'),
+      (dict(steps=0), '--steps=0 must be positive'),
+      (dict(log_every=0), '--log_every=0 must be positive'),
+      (dict(vision_width=5), '--vision_width=5 must be a multiple of 32'),
       (dict(batch=12), 'must be a multiple of 8'),
     ):
       with self.assertRaisesRegex(errors.UserError, message):
