@@ -247,7 +247,7 @@ CASES = (
   ('embed', '--model={d}/none --dataset=words', 'names no kind of data set'),
   ('embed', '--model={d}/none --dataset=coco', 'lacks annotations= and images'),
   ('embed', '--model={d}/none --dataset=scenes:n=x', 'n=x is not of the right'),
-  ('train_vlm', '--steps=0', '--steps, --batch and --lr must be positive'),
+  ('train_vlm', '--steps=0', '--steps=0 must be positive'),
   ('train_vlm', '--out={d}/run', 'holds another run. Add --resume'),
 )
 
