@@ -66,7 +66,7 @@ class AIMv2Config:
     )
 
 
-def _encoder(c: TowerConfig, dtype) -> transformer.Encoder:
+def encoder(c: TowerConfig, dtype) -> transformer.Encoder:
   return transformer.Encoder(
     c.num_hidden_layers,
     c.num_attention_heads,
@@ -87,7 +87,7 @@ def _encoder(c: TowerConfig, dtype) -> transformer.Encoder:
   )
 
 
-def _norm(c: TowerConfig, dtype) -> nn.RMSNorm:
+def rms_norm(c: TowerConfig, dtype) -> nn.RMSNorm:
   return nn.RMSNorm(c.rms_norm_eps, dtype=dtype, name='rms_norm')
 
 
@@ -102,7 +102,7 @@ class VisionEmbeddings(nn.Module):
     c = self.config
     x_BhwD = clip.patches(c, self.dtype, 'patch_embed')(image_BHWC)
     b, h, w, d = x_BhwD.shape
-    x_BTD = _norm(c, self.dtype)(x_BhwD.reshape(b, h * w, d))
+    x_BTD = rms_norm(c, self.dtype)(x_BhwD.reshape(b, h * w, d))
     if c.is_native:
       position_TD = jnp.asarray(positions.sincos(h, w, d))
     else:
@@ -152,8 +152,8 @@ class VisionTower(nn.Module):
   def __call__(self, image_BHWC) -> tuple[jax.Array, transformer.Out]:
     c = self.config
     embed = VisionEmbeddings(c, self.dtype, name='embeddings')
-    x_BTD, out = _encoder(c, self.dtype)(embed(image_BHWC))
-    out['tokens'] = _norm(c, self.dtype)(x_BTD)
+    x_BTD, out = encoder(c, self.dtype)(embed(image_BHWC))
+    out['tokens'] = rms_norm(c, self.dtype)(x_BTD)
     if not c.use_head:
       return out['tokens'], out
     head = AttentionPool(c, self.dtype, name='head')
@@ -174,31 +174,18 @@ class TextTower(nn.Module):
     mask_BHTT = transformer.key_mask(mask_BT)
     if causal:
       mask_BHTT = nn.combine_masks(mask_BHTT, nn.make_causal_mask(ids_BT))
-    x_BTD, out = _encoder(c, self.dtype)(x_BTD, mask_BHTT)
-    out['tokens'] = _norm(c, self.dtype)(x_BTD)
+    x_BTD, out = encoder(c, self.dtype)(x_BTD, mask_BHTT)
+    out['tokens'] = rms_norm(c, self.dtype)(x_BTD)
     is_end_BT = ids_BT == c.eos_token_id
     out['pooled'] = transformer.take_first(out['tokens'], is_end_BT)
     return out['pooled'], out
 
 
-class AIMv2(nn.Module):
+class AIMv2(clip.CLIP):
   """Both towers. `image` and `text` return (unit rows [B, D], out)."""
 
   config: AIMv2Config
-  dtype: jnp.dtype = jnp.float32
-
-  def setup(self):
-    c = self.config
-    project = lambda: nn.Dense(
-      c.projection_dim, use_bias=False, dtype=self.dtype
-    )
-    self.vision_model = VisionTower(c.vision, self.dtype)
-    self.text_model = TextTower(c.text, self.dtype)
-    self.visual_projection = project()
-    self.text_projection = project()
-    self.logit_scale = self.param(
-      'logit_scale', nn.initializers.constant(c.logit_scale_init_value), ()
-    )
+  towers = (VisionTower, TextTower)
 
   def image(self, image_BHWC: jax.Array) -> tuple[jax.Array, transformer.Out]:
     """Embeds preprocessed images [B, H, W, 3]."""
@@ -207,9 +194,7 @@ class AIMv2(nn.Module):
         'The config has use_head false: the model has no embedding of an '
         "image. Apply its VisionTower and read out['tokens'] instead."
       )
-    pooled_BD, out = self.vision_model(image_BHWC)
-    out['projected'] = self.visual_projection(pooled_BD)
-    return clip.unit_rows(out['projected']), out
+    return super().image(image_BHWC)
 
   def text(
     self,
@@ -229,9 +214,7 @@ class AIMv2(nn.Module):
         (sdpa) without a mask, or with one of all ones, sees every token, and
         eager attention without a mask does too: `causal=False` is that.
     """
-    pooled_BD, out = self.text_model(ids_BT, mask_BT, causal)
-    out['projected'] = self.text_projection(pooled_BD)
-    return clip.unit_rows(out['projected']), out
+    return self._text(ids_BT, mask_BT, causal)
 
   def __call__(self, image_BHWC, ids_BT):
     """Returns image rows, text rows and the logit scale (not a logarithm)."""

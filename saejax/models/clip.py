@@ -201,14 +201,17 @@ class CLIP(nn.Module):
 
   config: CLIPConfig
   dtype: jnp.dtype = jnp.float32
+  towers = (VisionTower, TextTower)  # No field: a subclass may have others.
+  reads_last_token = False  # Of a text, so that its padding does not matter.
 
   def setup(self):
     c = self.config
+    vision_tower, text_tower = self.towers
     project = lambda: nn.Dense(
       c.projection_dim, use_bias=False, dtype=self.dtype
     )
-    self.vision_model = VisionTower(c.vision, self.dtype)
-    self.text_model = TextTower(c.text, self.dtype)
+    self.vision_model = vision_tower(c.vision, self.dtype)
+    self.text_model = text_tower(c.text, self.dtype)
     self.visual_projection = project()
     self.text_projection = project()
     self.logit_scale = self.param(
@@ -223,7 +226,10 @@ class CLIP(nn.Module):
 
   def text(self, ids_BT: jax.Array) -> tuple[jax.Array, transformer.Out]:
     """Embeds token ids [B, T] that hold one end-of-text token a row."""
-    pooled_BD, out = self.text_model(ids_BT)
+    return self._text(ids_BT)
+
+  def _text(self, *inputs) -> tuple[jax.Array, transformer.Out]:
+    pooled_BD, out = self.text_model(*inputs)
     out['projected'] = self.text_projection(pooled_BD)
     return unit_rows(out['projected']), out
 

@@ -55,6 +55,10 @@ class SigLIPConfig:
       text=TowerConfig.from_dict(config.get('text_config') or {}),
     )
 
+  @property
+  def projection_dim(self) -> int:
+    return self.text.projection_size or self.text.hidden_size
+
 
 class VisionEmbeddings(nn.Module):
   """Patches and positions, stretched for other image sizes; no mask."""
@@ -181,6 +185,7 @@ class SigLIP(nn.Module):
   config: SigLIPConfig
   dtype: jnp.dtype = jnp.float32
   vision_tower = VisionTower  # No field: a subclass may have another.
+  reads_last_token = True  # Of a text, be it padding.
 
   def setup(self):
     self.vision_model = self.vision_tower(self.config.vision, self.dtype)

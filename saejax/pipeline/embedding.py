@@ -19,6 +19,7 @@ from saejax.data import render
 from saejax.data import scenes
 from saejax.data import specs
 from saejax.models import folder
+from saejax.models import preprocessing
 from saejax.store import shards
 
 P = jax.P
@@ -31,7 +32,7 @@ _TEXT_COLUMNS = (*_SCENE_COLUMNS, 'meaning')
 
 def _batched(
   apply: Callable[..., jax.Array], params, mesh: jax.sharding.Mesh, d: int
-) -> Callable[[np.ndarray], np.ndarray]:
+) -> Callable[[Any], np.ndarray]:
   """A function of any number of rows, run in fixed batches over the mesh."""
   # The towers leave their layout to the compiler: an embedding lookup is
   # ambiguous under Explicit axes.
@@ -41,16 +42,21 @@ def _batched(
   params = jax.device_put(params, jax.NamedSharding(mesh, P()))
   batch = max(_BATCH - _BATCH % mesh.size, mesh.size)
 
-  def embed(rows_N: np.ndarray) -> np.ndarray:
-    out_ND = np.empty((len(rows_N), d), np.float32)
+  def place(a, start):
+    a = a[start : start + batch]
+    # Filled up with copies of the last row: zeros are no image of any size.
+    short = [(0, batch - len(a))] + [(0, 0)] * (a.ndim - 1)
+    return jax.device_put(np.pad(a, short, 'edge'), P(sharding.DATA))
+
+  def embed(rows) -> np.ndarray:
+    n = len(jax.tree.leaves(rows)[0])
+    out_ND = np.empty((n, d), np.float32)
     with jax.set_mesh(mesh):
-      for start in range(0, len(rows_N), batch):
-        rows = rows_N[start : start + batch]
-        short = [(0, batch - len(rows))] + [(0, 0)] * (rows.ndim - 1)
-        placed = jax.device_put(np.pad(rows, short), P(sharding.DATA))
+      for start in range(0, n, batch):
+        placed = jax.tree.map(lambda a, s=start: place(a, s), rows)
         # Cut on the host: a slice of rows split over devices has no layout.
         found = np.asarray(run(params, placed))
-        out_ND[start : start + len(rows)] = found[: len(rows)]
+        out_ND[start : start + batch] = found[: n - start]
     return out_ND
 
   return embed
@@ -60,16 +66,16 @@ def _batched(
 class Embedder:
   """Both towers of a model, as functions of host arrays."""
 
-  image: Callable[[np.ndarray], np.ndarray]
+  image: Callable[[preprocessing.Images], np.ndarray]
   text: Callable[[np.ndarray], np.ndarray]
 
 
 def embedder(vlm: folder.VLM, mesh: jax.sharding.Mesh) -> Embedder:
   d = vlm.module.config.projection_dim
 
-  def image(params, image_BHW3):
-    pixels_BHW3 = vlm.pixels(image_BHW3)
-    return vlm.module.apply({'params': params}, pixels_BHW3, method='image')[0]
+  def image(params, images):
+    pixels = vlm.pixels(images)
+    return vlm.module.apply({'params': params}, pixels, method='image')[0]
 
   def text(params, ids_BT):
     return vlm.module.apply({'params': params}, ids_BT, method='text')[0]
@@ -91,7 +97,8 @@ def _scene_rows(data: specs.SceneSet, start: int, stop: int):
 def _images(vlm, embed: Embedder, data: specs.SceneSet, start, stop):
   sampled, columns = _scene_rows(data, start, stop)
   labels_NF = scenes.present(sampled).astype(np.uint8)
-  x_ND = embed.image(render.render(sampled, vlm.pixels.side))
+  drawn = render.render(sampled, vlm.pixels.side)
+  x_ND = embed.image(vlm.pixels.shape(drawn))
   sidecar = [{'scene': int(i)} for i in sampled.index_N]
   return x_ND, columns | {'labels': labels_NF}, sidecar
 

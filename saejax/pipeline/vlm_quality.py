@@ -1,6 +1,7 @@
 """How good a small model is on scenes it never saw, and how it was made."""
 
 from collections.abc import Mapping
+from collections.abc import Sequence
 import dataclasses
 import json
 import os
@@ -36,7 +37,8 @@ def measure(vlm: folder.VLM, world: scenes.World) -> dict[str, dict[str, Any]]:
   sampled = scenes.sample(world, np.arange(SCENES))
   said = captions.caption(world, sampled)
   embed = embedding.embedder(vlm, sharding.make_mesh())
-  image_ND = embed.image(render.render(sampled, vlm.pixels.side))
+  drawn = render.render(sampled, vlm.pixels.side)
+  image_ND = embed.image(vlm.pixels.shape(drawn))
   text_ND = embed.text(vlm.tokenize(said.text))
   place_N = np.arange(SCENES)
   hit = retrieval.hits(place_N, place_N, said.meaning_N)
@@ -73,9 +75,13 @@ def _seconds(metrics_file: str, batch: int) -> float:
 
 
 def describe(
-  model: str, config: Mapping[str, Any], world: scenes.World, metrics_file: str
+  model: str,
+  config: Mapping[str, Any],
+  world: scenes.World,
+  logs: Sequence[str],
 ) -> None:
   """Writes `provenance.json` into a model's folder, with its quality."""
+  seconds = sum(_seconds(log, config['batch']) for log in logs)
   manifest.write_json(
     os.path.join(model, PROVENANCE),
     {
@@ -83,7 +89,7 @@ def describe(
       'config': dict(config),
       'environment': provenance.collect(),
       'date': time.strftime('%Y-%m-%d', time.gmtime()),
-      'minutes': round(_seconds(metrics_file, config['batch']) / 60, 1),
+      'minutes': round(seconds / 60, 1),
       'held_out': measure(folder.load(model), world),
     },
   )

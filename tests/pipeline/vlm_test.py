@@ -15,6 +15,7 @@ from saejax import pretrained
 from saejax import sharding
 from saejax.models import folder
 from saejax.pipeline import vlm
+from saejax.pipeline import vlm_models
 from saejax.pipeline import vlm_quality
 
 TINY = vlm.VLMConfig(
@@ -38,7 +39,7 @@ def log(out: str) -> list[dict[str, float]]:
 class FirstStepsTest(absltest.TestCase):
   def test_the_shipped_model_starts_like_this(self):
     config = vlm.VLMConfig()
-    model = vlm.new_model(config)
+    model = vlm_models.new_model(config)
     mesh = sharding.make_mesh((1, 1))
     state, step = vlm.start(config, model, mesh)
     losses = []

@@ -1,0 +1,67 @@
+"""From images to what a model reads: shaped on the host, scaled on the mesh.
+
+The host resizes and crops to uint8, as the model's own image processor does;
+whitening follows on the device, so that a quarter of the bytes travels.
+"""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from saejax.models import siglip2
+
+# Pixels [..., 3] of images of one size, or the patches of images of any.
+Images = np.ndarray | jax.Array | siglip2.Patches
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pixels:
+  """How pixels become what the model reads: (x·rescale − mean) / std.
+
+  Attributes:
+    side: of the square image that the model reads, or for a model that reads
+      any size, of the largest square one.
+    mean_3: of the scaled channels, as `std_3`.
+    rescale: by which uint8 is scaled.
+    patch: side of a patch, of a model that reads patches of any image; None
+      for those that read images [H, W, 3] of one size.
+  """
+
+  side: int
+  mean_3: tuple[float, ...]
+  std_3: tuple[float, ...]
+  rescale: float = 1 / 255
+  patch: int | None = None
+
+  def shape(self, image_NHW3: np.ndarray) -> Images:
+    """Square images of the right size as the model takes them, unscaled."""
+    if self.patch is None:
+      return image_NHW3
+    patch_NTP = patchify(image_NHW3, self.patch)
+    n, t, _ = patch_NTP.shape
+    grid_N2 = np.full((n, 2), math.isqrt(t), np.int32)
+    return siglip2.Patches(patch_NTP, np.ones((n, t), bool), grid_N2)
+
+  def __call__(self, images: Images) -> Images:
+    """Whitens uint8 images, float32; padding of patches is zero after it."""
+    if not isinstance(images, siglip2.Patches):
+      return self._whiten(images)
+    patch_BTP = self._whiten(images.patch_BTP)
+    return images.replace(patch_BTP=patch_BTP * images.mask_BT[..., None])
+
+  def _whiten(self, x: jax.Array) -> jax.Array:
+    """Of [..., 3] or, row by row of a patch, [..., 3·n]."""
+    tile = lambda t_3: jnp.tile(jnp.asarray(t_3, jnp.float32), x.shape[-1] // 3)
+    wide = lambda t: jnp.expand_dims(t, range(x.ndim - 1))
+    scaled = x.astype(jnp.float32) * self.rescale
+    return (scaled - wide(tile(self.mean_3))) / wide(tile(self.std_3))
+
+
+def patchify(image_NHWC: np.ndarray, patch: int) -> np.ndarray:
+  """Patches row by row, each flat as (row, column, channel): [N, T, P]."""
+  n, h, w, c = image_NHWC.shape
+  split = image_NHWC.reshape(n, h // patch, patch, w // patch, patch, c)
+  return split.transpose(0, 1, 3, 2, 4, 5).reshape(n, -1, patch * patch * c)
