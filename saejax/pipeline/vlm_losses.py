@@ -15,7 +15,6 @@ import optax
 from saejax import types
 from saejax.models import clip
 from saejax.models import decoder
-from saejax.models import families
 from saejax.models import folder
 from saejax.pipeline import vlm_models
 from saejax.train import captioning
