@@ -185,7 +185,7 @@ def _why(e: Exception, model: str, revision: str | None) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-  """Without the library's advice, and without bars where there is no terminal."""
+  """Without the library's advice, and without bars where no terminal is."""
   logger = logging.getLogger('huggingface_hub')
   level = logger.level
   logger.setLevel(logging.ERROR)
