@@ -1,6 +1,6 @@
 """Weights that torch saved: `pytorch_model.bin` and its shards."""
 
-import pickle
+import warnings
 import zipfile
 
 import ml_dtypes
@@ -22,15 +22,16 @@ def load(path: str) -> dict[str, np.ndarray]:
       holds other things.
   """
   torch = _import_torch(path)
+  # The format before torch 1.6 is no zip file, and cannot be mapped.
+  is_zip = zipfile.is_zipfile(path)
   try:
-    # The format before torch 1.6 is no zip file, and cannot be mapped.
-    found = torch.load(
-      path, 'cpu', weights_only=True, mmap=zipfile.is_zipfile(path)
-    )
-  except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as e:
+    with warnings.catch_warnings(action='ignore'):
+      found = torch.load(path, 'cpu', weights_only=True, mmap=is_zip)
+  except (OSError, MemoryError):
+    raise
+  except Exception as e:  # Bytes that are no pickle fail as they please.
     raise errors.UserError(
-      f'{path} is damaged, or holds more than tensors: '
-      f'{str(e).strip().partition(chr(10))[0]}'
+      f'{path} is damaged, or holds more than tensors ({type(e).__name__}).'
     ) from e
   if not isinstance(found, dict):
     raise errors.UserError(
