@@ -1,0 +1,1 @@
+"""What needs torch, which is no requirement: imported where it is called."""
