@@ -36,7 +36,9 @@ class Quality:
     results.write(out, self.entries)
 
 
-def _check(store: store_lib.Store, split: str, classes_path: str | None):
+def _check(
+  store: store_lib.Store, split: str, classes_path: str | None
+) -> tuple[bool, bool]:
   """Whether there are pairs and whether there are classes; UserError if none.
 
   Nothing is read but columns, so that mistakes are told before any work.
@@ -175,13 +177,14 @@ def evaluate_store(
 
 
 def _said(entry: Mapping[str, Any]) -> str:
-  """A result with its bounds, to four digits."""
+  """A result with its bounds, to four digits; whole numbers in full."""
   if entry['value'] is None:
     return 'undefined'
+  digits = lambda v: f'{v:,}' if isinstance(v, int) else f'{v:.4g}'
   bounds = ''
   if entry.get('low') is not None:
-    bounds = f' [{entry["low"]:.4g}, {entry["high"]:.4g}]'
-  return f'{entry["value"]:.4g}{bounds}'
+    bounds = f' [{digits(entry["low"])}, {digits(entry["high"])}]'
+  return f'{digits(entry["value"])}{bounds}'
 
 
 def summary(entries: Entries) -> str:
@@ -197,7 +200,7 @@ def summary(entries: Entries) -> str:
       lines += [
         f'{way.replace("_", " ")}: recall{recalls}; median rank '
         f'{say(f"{way}/median_rank")} of {say(f"{way}/candidates")}; '
-        f'{entries[f"{way}/recall@1"]["n"]} queries',
+        f'{entries[f"{way}/recall@1"]["n"]:,} queries',
         f'  chance: {chances}; median rank {say(f"{way}/chance_median_rank")}',
       ]
   if 'gap' in entries:
@@ -215,7 +218,7 @@ def summary(entries: Entries) -> str:
     lines += [
       f'zero-shot: top-1 {z("top1")}, top-5 {z("top5")}, mean of classes '
       f'{z("mean_per_class")}; {z("classes")} classes, '
-      f'{entries["zero_shot/top1"]["n"]} images',
+      f'{entries["zero_shot/top1"]["n"]:,} images',
       f'  one of {z("templates")} templates: top-1 {z("single/top1")}; chance '
       f'{z("chance_top1")}; the largest class {z("largest_class")}',
     ]

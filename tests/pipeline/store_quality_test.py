@@ -177,6 +177,7 @@ class RetrievalTest(StoreTest):
     self.assertEqual(found['text_to_image/recall@1']['n'], 4)
     self.assert_values(found, text_to_image__recall=[1, 1, 1])
     np.testing.assert_allclose(found['image_to_text/chance@1']['value'], 1 / 6)
+    np.testing.assert_allclose(found['text_to_image/chance@1']['value'], 1 / 4)
 
   def test_intervals_take_an_image_with_its_captions(self):
     # Of half of the images all texts are right, of the others none.
