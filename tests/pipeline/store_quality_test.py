@@ -170,14 +170,22 @@ class RetrievalTest(StoreTest):
       self.assert_values(found, **{f'{way}__recall': [0, 0, 0]})
       self.assertEqual(found[f'{way}/median_rank']['value'], 30)
 
-  def test_texts_of_no_image_here_are_candidates_alone(self):
-    x_nD = np.eye(6, D)
-    found = self.find(x_nD[:4], x_nD, np.array([0, 1, 2, 3, 70, 71]))
-    self.assertEqual(found['image_to_text/candidates']['value'], 6)
-    self.assertEqual(found['text_to_image/recall@1']['n'], 4)
-    self.assert_values(found, text_to_image__recall=[1, 1, 1])
-    np.testing.assert_allclose(found['image_to_text/chance@1']['value'], 1 / 6)
-    np.testing.assert_allclose(found['text_to_image/chance@1']['value'], 1 / 4)
+  def test_what_has_none_of_its_own_is_a_candidate_and_no_query(self):
+    # Image 4 has no text, the last two texts no image; image 0 has two.
+    x_nD = np.eye(7, D)
+    pair_n = np.array([0, 0, 1, 2, 3, 70, 71])
+    found = self.find(x_nD[[0, 2, 3, 4, 6]], x_nD, pair_n)
+    for way, n, candidates, chance in (
+      ('image_to_text', 4, 7, 5 / 4 / 7), ('text_to_image', 5, 5, 1 / 5)
+    ):  # fmt: skip
+      self.assertEqual(found[f'{way}/recall@1']['n'], n)
+      self.assertEqual(found[f'{way}/candidates']['value'], candidates)
+      found_chance = found[f'{way}/chance@1']
+      np.testing.assert_allclose(found_chance['value'], chance)
+      self.assertEqual(found_chance['n'], n)
+    self.assert_values(
+      found, image_to_text__recall=[1, 1, 1], text_to_image__recall=[0.8, 1, 1]
+    )
 
   def test_intervals_take_an_image_with_its_captions(self):
     # Of half of the images all texts are right, of the others none.
