@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 _RANDOM = 10_000  # Directions that make up a floor.
+_ROWS = 65_536  # Rows in double precision at once.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +30,6 @@ class Fit:
 
 def fit(image_nD: np.ndarray, text_nD: np.ndarray) -> Fit:
   """Fits means and the within-modality covariance."""
-  covariance = lambda x_nD: np.cov(x_nD.astype(np.float64), rowvar=False)
   return Fit(
     mean_image_D=image_nD.mean(0, dtype=np.float64),
     mean_text_D=text_nD.mean(0, dtype=np.float64),
@@ -37,8 +37,23 @@ def fit(image_nD: np.ndarray, text_nD: np.ndarray) -> Fit:
   )
 
 
+def covariance(x_nD: np.ndarray) -> np.ndarray:
+  """Covariance [D, D] of rows, in double precision; NaN for a single row."""
+  mean_D = x_nD.mean(0, dtype=np.float64)
+  scatter_DD = np.zeros((len(mean_D), len(mean_D)))
+  for start in range(0, len(x_nD), _ROWS):
+    away_bD = x_nD[start : start + _ROWS] - mean_D
+    scatter_DD += away_bD.T @ away_bD
+  return scatter_DD / (len(x_nD) - 1 or np.nan)
+
+
 def effective_rank(covariance_DD: np.ndarray) -> float:
-  """exp of the entropy of the spectrum (Roy and Vetterli, 2007)."""
+  """exp of the entropy of the spectrum (Roy and Vetterli, 2007).
+
+  NaN where nothing varies.
+  """
+  if not np.trace(covariance_DD) > 0:
+    return float('nan')
   share_D = np.clip(np.linalg.eigvalsh(covariance_DD), 0, None)
   share_D = share_D / share_D.sum()
   share_D = share_D[share_D > 0]

@@ -1,6 +1,7 @@
 """How good a dictionary is: R², L0, dead concepts, retrieval kept."""
 
 from collections.abc import Mapping
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,10 @@ from saejax import types
 from saejax.analysis import bootstrap
 from saejax.analysis import energy
 from saejax.analysis import reconstruction
-from saejax.analysis import retrieval
 from saejax.data import batches
+from saejax.pipeline import matching
 from saejax.pipeline import sides
 
-KS = (1, 5, 10)
 _DEAD_ROWS = 100_000  # A concept silent on so many rows of a stream is dead.
 Entries = dict[str, dict[str, Any]]
 
@@ -71,61 +71,6 @@ def reconstruction_results(
   return entries
 
 
-def retrieval_results(
-  image_nD: np.ndarray,
-  text_nD: np.ndarray,
-  image: sides.Side,
-  text: sides.Side,
-  split: str,
-) -> Entries:
-  """Recall@1, 5, 10 both ways by cosine, and what chance would give."""
-  a_nD, b_nD = retrieval.unit_rows(image_nD), retrieval.unit_rows(text_nD)
-  hit = retrieval.hits(image.pair_n, text.pair_n, text.key_n)
-  entries = {}
-  for way, query, candidate, side, hit_qc in (
-    ('image_to_text', a_nD, b_nD, image, hit),
-    ('text_to_image', b_nD, a_nD, text, hit.T.tocsr()),
-  ):
-    rank_q = retrieval.ranks(query, candidate, hit_qc)
-    has = rank_q >= 0
-    for k in KS:
-      recalled = (rank_q[has] < k).astype(np.float64)
-      entries[f'{way}/recall@{k}'] = results.entry(
-        bootstrap.mean(recalled, side.group_n[has]), split=split
-      )
-    chance = hit_qc.sum() / max(np.prod(hit_qc.shape, dtype=np.float64), 1)
-    entries[f'{way}/chance@1'] = results.entry(
-      float(chance), n=int(has.sum()), split=split
-    )
-  return entries
-
-
-def raw_results(image: sides.Side, text: sides.Side, split: str) -> Entries:
-  """What the embeddings themselves show: cosines, gap, retrieval."""
-  a_nD, b_nD = (retrieval.unit_rows(s.x_nD) for s in (image, text))
-  pairs, at_pair = np.unique(image.pair_n, return_index=True)
-  at = np.minimum(np.searchsorted(pairs, text.pair_n), len(pairs) - 1)
-  paired = pairs[at] == text.pair_n
-  own_nD = a_nD[at_pair[at]]
-  cosine_n = (own_nD * b_nD).sum(1)[paired]
-  mean_a_D, mean_b_D = a_nD.mean(0), b_nD.mean(0)
-  entries = {
-    'raw/paired_cosine': results.entry(
-      bootstrap.mean(cosine_n, text.group_n[paired]), split=split
-    ),
-    'raw/unpaired_cosine': results.entry(
-      float(mean_a_D @ mean_b_D), n=len(a_nD) * len(b_nD), split=split
-    ),
-    'raw/gap': results.entry(
-      float(np.linalg.norm(mean_a_D - mean_b_D)),
-      n=len(a_nD) + len(b_nD),
-      split=split,
-    ),
-  }
-  found = retrieval_results(image.x_nD, text.x_nD, image, text, split)
-  return entries | {f'raw/{name}': e for name, e in found.items()}
-
-
 def dead_results(
   sae: nn.LinearSAE, variables: types.ArrayTree, store: store_lib.Store
 ) -> Entries:
@@ -151,16 +96,23 @@ def evaluate_sides(
 ) -> Entries:
   """Everything `evaluate` reports of encoded rows."""
   decoder_SD = np.asarray(variables['params']['w_dec'])
-  # Both are decoded with the bias that the SAE adds back.
-  back = lambda side: (
-    side.z_nS @ decoder_SD + encode.bias(sae, variables, side.stream)
-  )
-  after = retrieval_results(back(image), back(text), image, text, split)
-  return (
-    reconstruction_results(image, text, split)
-    | raw_results(image, text, split)
-    | {f'reconstructed/{name}': e for name, e in after.items()}
-  )
+
+  def back(side: sides.Side) -> sides.Side:
+    """Decoded, with the bias that the SAE adds back."""
+    x_nD = side.z_nS @ decoder_SD + encode.bias(sae, variables, side.stream)
+    return dataclasses.replace(side, x_nD=x_nD)
+
+  entries = reconstruction_results(image, text, split)
+  for kind, pair in (
+    ('raw', (image, text)),
+    ('reconstructed', (back(image), back(text))),
+  ):
+    a, b = map(matching.unit, pair)
+    found = matching.recall_results(matching.retrieve(a, b), split)
+    if kind == 'raw':
+      found |= matching.cosine_results(a, b, split)
+    entries |= {f'{kind}/{name}': e for name, e in found.items()}
+  return entries
 
 
 def evaluate(

@@ -15,9 +15,9 @@ from saejax import types
 _STREAMS = ('image', 'text')
 
 
-@dataclasses.dataclass(frozen=True)
-class Side:
-  """Rows of one split of one stream, with their codes.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Rows:
+  """Rows of one split of one stream, and which of another belong to them.
 
   `key_n` is equal for texts that say the same; by default the pair's own.
   """
@@ -25,15 +25,62 @@ class Side:
   stream: store_lib.Stream
   rows_n: np.ndarray
   x_nD: np.ndarray
-  z_nS: scipy.sparse.csr_matrix
-  error_n: np.ndarray
   group_n: np.ndarray
   pair_n: np.ndarray
   key_n: np.ndarray
 
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Side(Rows):
+  """Rows with their codes."""
+
+  z_nS: scipy.sparse.csr_matrix
+  error_n: np.ndarray
+
   def labels(self) -> np.ndarray:
     """Known factors of the rows, bool [n, F]."""
     return self.stream.column('labels')[self.rows_n].astype(bool)
+
+
+def _said(
+  stream: store_lib.Stream, rows_n: np.ndarray, pair_n: np.ndarray
+) -> np.ndarray:
+  """Equal for texts that say the same: by meaning, by words, else by pair."""
+  if 'meaning' in stream.spec.columns:
+    return stream.column('meaning')[rows_n]
+  places: dict[str | int, int] = {}
+  keys = (
+    words.get('caption', pair)
+    for words, pair in zip(stream.words(rows_n), pair_n.tolist(), strict=True)
+  )
+  return np.array([places.setdefault(key, len(places)) for key in keys])
+
+
+def read_rows(store: store_lib.Store, name: str, split: str) -> Rows:
+  """A split of a stream as it is; texts of the same words have one key."""
+  stream = store[name]
+  rows_n = pair_n = stream.rows(split)
+  if 'pair' in stream.spec.columns:
+    pair_n = stream.column('pair')[rows_n]
+  return Rows(
+    stream=stream,
+    rows_n=rows_n,
+    x_nD=stream.take(rows_n).astype(np.float32, copy=False),
+    group_n=stream.column('group')[rows_n],
+    pair_n=pair_n,
+    key_n=_said(stream, rows_n, pair_n) if name == 'text' else pair_n,
+  )
+
+
+def check_width(
+  stream: store_lib.Stream, path: str, image: store_lib.Stream
+) -> None:
+  """UserError unless a stream of the store at `path` is as wide as images."""
+  if stream.d != image.d:
+    raise errors.UserError(
+      f'Stream {stream.name} of {path} has width {stream.d}, the images '
+      f'{image.d}: they are of different models.'
+    )
 
 
 def encode_side(
@@ -59,10 +106,22 @@ def encode_side(
   )
 
 
-def check_pairs(store: store_lib.Store, split: str) -> None:
-  """UserError unless the store has images and texts in train and the split.
+def check_rows(stream: store_lib.Stream, path: str, split: str) -> None:
+  """UserError unless a stream of the store at `path` has rows in the split."""
+  if not len(stream.rows(split)):
+    remedy = ', or use --split=all' if split == 'test' else ''
+    raise errors.UserError(
+      f'Stream {stream.name} of {path} has no rows in {split}. Give its store '
+      f'larger splits{remedy}.'
+    )
 
-  Without rows in train there are no means to measure from.
+
+def check_pairs(
+  store: store_lib.Store, split: str, needs_train: bool = True
+) -> None:
+  """UserError unless the store has images and their texts in the split.
+
+  Without rows in train, too, there are no means to measure from.
   """
   missing = [name for name in _STREAMS if name not in store.streams]
   if missing:
@@ -70,13 +129,9 @@ def check_pairs(store: store_lib.Store, split: str) -> None:
       f'{store.path} has no stream {" and no ".join(missing)}; this needs '
       f'paired images and texts. It has {list(store.streams)}.'
     )
-  for name, part in itertools.product(('image', 'text'), ('train', split)):
-    if not len(store[name].rows(part)):
-      remedy = ', or use --split=all' if part == 'test' else ''
-      raise errors.UserError(
-        f'Stream {name} of {store.path} has no rows in {part}. Give its store '
-        f'larger splits{remedy}.'
-      )
+  parts = ('train', split) if needs_train else (split,)
+  for name, part in itertools.product(_STREAMS, parts):
+    check_rows(store[name], store.path, part)
   pairs = [store[n].column('pair')[store[n].rows(split)] for n in _STREAMS]
   if not np.isin(*pairs).any():
     raise errors.UserError(

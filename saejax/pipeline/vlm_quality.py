@@ -54,7 +54,7 @@ def measure(vlm: folder.VLM, world: scenes.World) -> dict[str, dict[str, Any]]:
   }
   for way, query, candidate, hits in (
     ('image_to_text', image_ND, text_ND, hit),
-    ('text_to_image', text_ND, image_ND, hit.T.tocsr()),
+    ('text_to_image', text_ND, image_ND, hit.turned()),
   ):
     rank_N = retrieval.ranks(query, candidate, hits)
     for k in (1, 10):

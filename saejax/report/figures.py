@@ -21,6 +21,7 @@ COLOURS = {
 }
 IMAGE_CUT, TEXT_CUT = 0.9, 0.1
 _BINS = 20
+_NAMED_CLASSES = 40  # More names than these cannot be read.
 _STYLE = {
   'font.size': 9,
   'axes.spines.top': False,
@@ -183,3 +184,69 @@ def bridge_excess(
     ax.set_ylabel('B')
     ax.legend()
   return Figure(drawing, {'b': b_P, 'b0': b0_P, 'kind': list(kind_P)})
+
+
+def recall_curves(
+  ks: Sequence[int], curves: Mapping[str, Mapping[str, Sequence[float]]]
+) -> Figure:
+  """Recall among the first k candidates, and what chance would give.
+
+  Args:
+    ks: how many candidates are looked at, rising.
+    curves: `recall` with `low` and `high`, and `chance`, each by k, for
+      'image_to_text' and its like.
+  """
+  columns = {'k': ks}
+  with rc_context(_STYLE):
+    drawing, (ax,) = _axes(width=5.4, height=3)
+    for way, c in curves.items():
+      colour = COLOURS[way.partition('_')[0]]
+      ax.plot(ks, c['recall'], color=colour, label=way.replace('_', ' '))
+      ax.fill_between(
+        ks, c['low'], c['high'], color=colour, alpha=0.2, linewidth=0
+      )
+      ax.plot(ks, c['chance'], color=colour, linestyle='--', linewidth=1)
+      columns |= {f'{way}_{name}': values for name, values in c.items()}
+    ax.plot([], [], color=COLOURS['shared'], linestyle='--', label='chance')
+    ax.set_xscale('log')
+    ax.set_ylim(0, 1.02)
+    ax.set_xlabel('candidates looked at (k)')
+    ax.set_ylabel('recall@k')
+    ax.legend()
+  return Figure(drawing, columns)
+
+
+def class_accuracy(columns: Mapping[str, Sequence], chance: float) -> Figure:
+  """Zero-shot accuracy of every class that has images, the best first.
+
+  Args:
+    columns: by class, 'class', 'images', 'top1' with 'low' and 'high', and
+      'single_top1', that of a single template.
+    chance: accuracy of guessing.
+  """
+  columns = {name: np.asarray(values) for name, values in columns.items()}
+  order = np.argsort(-columns['top1'], kind='stable')
+  order = order[columns['images'][order] > 0]
+  columns = {name: values[order] for name, values in columns.items()}
+  place, top1 = np.arange(len(order)), columns['top1']
+  with rc_context(_STYLE):
+    drawing, (ax,) = _axes(height=3)
+    ax.errorbar(
+      place, top1, [top1 - columns['low'], columns['high'] - top1],
+      color=COLOURS['image'], ecolor=COLOURS['shared'], elinewidth=0.8,
+      linestyle='none', marker='o', markersize=3, label='all templates',
+    )  # fmt: skip
+    ax.plot(place, columns['single_top1'], '_', color=COLOURS['text'],
+            label='first template')  # fmt: skip
+    ax.axhline(chance, color=COLOURS['shared'], linestyle='--', linewidth=1,
+               label=f'chance: {chance:.3g}')  # fmt: skip
+    if len(order) <= _NAMED_CLASSES:
+      ax.set_xticks(
+        place, columns['class'], rotation=60, ha='right', parse_math=False
+      )
+    else:
+      ax.set_xlabel('classes, by accuracy')
+    ax.set_ylim(-0.02, 1.02)
+    ax.set_ylabel('top-1 accuracy')
+    drawing.legend(loc='outside right upper')
+  return Figure(drawing, columns)

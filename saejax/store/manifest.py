@@ -20,7 +20,7 @@ DTYPES = {
   'float16': np.dtype(np.float16),
   'bfloat16': np.dtype(ml_dtypes.bfloat16),
 }
-COLUMNS = ('group', 'split', 'pair')  # Beside `x` in every pooled stream.
+COLUMNS = ('group', 'split', 'pair')  # Beside `x`, of images and texts.
 
 
 class StoreError(ValueError):
@@ -29,9 +29,11 @@ class StoreError(ValueError):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StreamSpec:
-  """One kind of row: its width, type, and the columns beside `x`.
+  """One kind of row: its width, type, and the integer columns beside `x`.
 
-  `labels` names the columns of the optional `labels` array [rows, F].
+  A stream without the column `split` is all train; one without `group` belongs
+  to no image. `labels` names the columns of the optional `labels` array
+  [rows, F].
   """
 
   d: int

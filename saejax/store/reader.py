@@ -100,7 +100,10 @@ class Stream:
       raise StoreError(
         f'There is no split {split!r}: choose one of {splits.SPLITS} or all.'
       )
-    return np.flatnonzero(self.column('split') == splits.SPLITS.index(split))
+    code = splits.SPLITS.index(split)
+    if 'split' not in self.spec.columns:  # Of no images: all train.
+      return np.arange(0 if code else len(self))
+    return np.flatnonzero(self.column('split') == code)
 
   def words(self, rows_n: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:
     """What the caption or image of each row was; {} where nothing is known."""

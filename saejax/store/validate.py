@@ -22,7 +22,7 @@ def _shard_problems(stream: reader.Stream, path: str, i: int, shard, checksums):
     yield f'{file} has a wrong checksum: it was changed or damaged.'
   if not np.isfinite(arrays['x'].astype(np.float32)).all():
     yield f'{file} holds values that are not finite.'
-  if not np.isin(arrays['split'], range(len(splits.SPLITS))).all():
+  if not np.isin(arrays.get('split', 0), range(len(splits.SPLITS))).all():
     yield f'{file} has split codes outside 0…{len(splits.SPLITS) - 1}.'
   if shard.sidecar is None:
     return
@@ -57,7 +57,7 @@ def validate(path: str, checksums: bool = True) -> Iterator[str]:
       for problem in _shard_problems(stream, path, i, shard, checksums):
         sound = False
         yield problem
-    if not sound:
+    if not sound or not {'group', 'split'} <= set(stream.spec.columns):
       continue
     group_N, split_N = stream.column('group'), stream.column('split')
     for group, split in np.unique(

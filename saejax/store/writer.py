@@ -145,9 +145,10 @@ class StoreWriter:
         sidecar=words,
         sidecar_sha256=files.sha256(os.path.join(self.path, words)),
       )
+    split_N = columns.get('split', np.zeros(len(x_ND), np.int8))
     record = dataclasses.asdict(shard) | {
       'stream': stream,
-      'sums': _sums(x_ND, columns['split']),
+      'sums': _sums(x_ND, split_N),
     }
     with open(self._journal, 'a', encoding='utf-8') as f:
       f.write(json.dumps(record) + '\n')

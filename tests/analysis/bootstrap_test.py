@@ -1,5 +1,6 @@
 """Sums by group, resampling of groups, and intervals that cover."""
 
+import dataclasses
 from unittest import mock
 import warnings
 
@@ -134,6 +135,54 @@ class MeanTest(parameterized.TestCase):
 
   def test_of_nothing_is_undefined(self):
     e = bootstrap.mean(np.zeros(0), np.zeros(0, int))
+    self.assertTrue(np.isnan(e.value))
+    self.assertEqual((e.n, e.low, e.high), (0, None, None))
+
+  def test_columns_have_the_numbers_that_each_would_have_alone(self):
+    values_n3 = np.random.default_rng(0).normal(size=(40, 3))
+    group_n = np.arange(40) // 3
+    found = bootstrap.means(values_n3, group_n, seed=4)
+    for e, values_n in zip(found, values_n3.T, strict=True):
+      alone = bootstrap.mean(values_n, group_n, seed=4)
+      np.testing.assert_allclose(
+        dataclasses.astuple(e), dataclasses.astuple(alone)
+      )
+    self.assertLen(bootstrap.means(np.zeros((0, 2)), np.zeros(0)), 2)
+
+
+class MedianTest(parameterized.TestCase):
+  @FEW
+  @hypothesis.given(
+    seed=st.integers(0, 10**6), n=st.integers(1, 12), g=st.integers(1, 5)
+  )
+  def test_draws_are_medians_of_the_rows_of_resampled_groups(self, seed, n, g):
+    rng = np.random.default_rng(seed)
+    values_n, group_n = rng.integers(0, 5, size=n), rng.integers(0, g, size=n)
+    groups_G, place_n = np.unique(group_n, return_inverse=True)
+    weights_RG = rng.multinomial(
+      len(groups_G), np.full(len(groups_G), 1 / len(groups_G)), size=20
+    )
+    medians = [np.median(values_n.repeat(w_G[place_n])) for w_G in weights_RG]
+    with mock.patch.object(
+      bootstrap, '_weights', return_value=[weights_RG[:7], weights_RG[7:]]
+    ):
+      e = bootstrap.median(values_n, group_n)
+    low, high = np.percentile(medians, [2.5, 97.5])
+    np.testing.assert_allclose([e.low, e.high], [low, high])
+    self.assertEqual((e.value, e.n), (np.median(values_n), n))
+
+  def test_intervals_cover_the_truth_about_95_times_in_100(self):
+    covered = 0
+    for seed in range(200):
+      rng = np.random.default_rng(seed)
+      group_n = np.repeat(np.arange(50), 3)
+      values_n = rng.normal(2, 1, size=50)[group_n] + rng.normal(size=150)
+      e = bootstrap.median(values_n, group_n, seed)
+      covered += e.low <= 2 <= e.high
+    self.assertBetween(covered / 200, 0.9, 0.99)
+
+  def test_of_nothing_is_undefined(self):
+    e = bootstrap.median(np.zeros(0), np.zeros(0, int))
     self.assertTrue(np.isnan(e.value))
     self.assertEqual((e.n, e.low, e.high), (0, None, None))
 

@@ -1,5 +1,8 @@
 """The gap, its direction, and floors whose values are known."""
 
+from unittest import mock
+import warnings
+
 from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
@@ -65,6 +68,23 @@ class EffectiveRankTest(parameterized.TestCase):
       covariance_DD = basis_DD * np.array(values_D) @ basis_DD.T
       found = geometry.effective_rank(covariance_DD)
       np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+  def test_where_nothing_varies_there_is_none(self):
+    for covariance_DD in (np.zeros((3, 3)), geometry.covariance(np.eye(3)[:1])):
+      with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        found = geometry.effective_rank(covariance_DD)
+      self.assertTrue(np.isnan(found))
+
+
+class CovarianceTest(absltest.TestCase):
+  def test_in_pieces_is_that_of_numpy(self):
+    x_nD = np.random.default_rng(0).normal(7, 1, size=(50, 4))
+    x_nD = x_nD.astype(np.float32)
+    with mock.patch.object(geometry, '_ROWS', 7):
+      found_DD = geometry.covariance(x_nD)
+    expected_DD = np.cov(x_nD.astype(np.float64), rowvar=False)
+    np.testing.assert_allclose(found_DD, expected_DD, rtol=1e-10)
 
 
 class CosinesTest(absltest.TestCase):

@@ -17,6 +17,7 @@ from saejax.train import loop
 from tests import planted
 from tests.experiments import programs
 from tests.experiments import server
+from tests.pipeline import class_stores
 
 RUNNER: programs.Programs
 N, D = 60, planted.D
@@ -243,6 +244,27 @@ CASES = (
   ('analyse', f'{SAE} {STORE} --out={{d}}/store', 'store holds other files'),
   ('analyse', f'{SAE} --store={{d}}/trainonly', 'no rows in val. Give its'),
   ('evaluate', f'{SAE} --store={{d}}/trainonly', 'no rows in test. Give its'),
+  *(
+    ('evaluate_store', flags, message)
+    for flags, message in (
+      ('--store={d}/none', 'There is no store at .*/none'),
+      ('--store={d}/run', 'run is not a store: it has no manifest'),
+      (f'{STORE} --split=some', '--split=some: value should be one of'),
+      (f'{STORE} --out={{d}}/a.npy', 'a.npy is a file; name a folder'),
+      ('--store={d}/trainonly', 'no rows in test. Give its .*--split=all'),
+      (f'{STORE} --classes_store={{d}}/labelled', 'store have no column label'),
+      ('--store={d}/labelled', 'no texts .* no stream prompts; give one with'),
+      ('--store={d}/labelled --classes_store={d}/none', 'no store at .*/none'),
+      (
+        '--store={d}/labelled --classes_store={d}/store',
+        'store=.*/store has no stream prompts; it has .*image',
+      ),
+      (
+        '--store={d}/labelled --classes_store={d}/prompts',
+        "prompts is of model 'other', .*labelled of 'm'",
+      ),
+    )
+  ),
   ('embed', '--model={d}/none', 'none is not a model folder'),
   ('embed', '--model={d}/none --dataset=words', 'names no kind of data set'),
   ('embed', '--model={d}/none --dataset=coco', 'lacks annotations= and images'),
@@ -263,6 +285,10 @@ class InputsTest(MistakeTest):
     planted.write_store(path('store'), x_ND, data.text_ND)
     planted.write_store(path('narrow'), x_ND[:, :12], data.text_ND[:, :12])
     planted.write_store(path('trainonly'), x_ND, data.text_ND, (1.0, 0.0, 0.0))
+    class_stores.write(path('labelled'), class_stores.images(0.1))
+    class_stores.write(
+      path('prompts'), None, class_stores.prompts(0.1), {'model': 'other'}
+    )
     loop.train(
       config_lib.TrainConfig(
         store=path('store'), latents=64, k=2, steps=1, batch=16, mesh=(1, 1)

@@ -89,6 +89,46 @@ class FiguresTest(absltest.TestCase):
     heights = [[bar.get_height() for bar in group] for group in bars]
     np.testing.assert_allclose(heights, [b0_P, b_P - b0_P])
 
+  def test_curves_of_recall_have_bounds_and_chance_beside(self):
+    ks = np.array([1, 5, 10])
+    curves = {
+      way: {n: rng.random(3) for n in ('recall', 'low', 'high', 'chance')}
+      for way, rng in (
+        ('image_to_text', np.random.default_rng(1)),
+        ('text_to_image', np.random.default_rng(2)),
+      )
+    }
+    figures.recall_curves(ks, curves).save(self.folder, 'recall')
+    shown = read(os.path.join(self.folder, 'recall.csv'))
+    np.testing.assert_array_equal(shown['k'], ks)
+    self.assertLen(shown, 9)
+    for way, curve in curves.items():
+      for name, values in curve.items():
+        np.testing.assert_allclose(shown[f'{way}_{name}'], values)
+
+  def test_classes_stand_by_accuracy_without_those_that_have_no_images(self):
+    top1 = np.array([0.2, np.nan, 0.9])
+    columns = {
+      'class': ['a $', 'b', 'c $'], 'images': [5, 0, 3], 'top1': top1,
+      'low': top1 - 0.1, 'high': top1 + 0.1, 'single_top1': top1,
+    }  # fmt: skip
+    drawn = figures.class_accuracy(columns, 0.5)
+    self.assertEqual(list(drawn.columns['class']), ['c $', 'a $'])
+    self.assertEqual(list(drawn.columns['images']), [3, 5])
+    drawn.save(self.folder, 'classes')
+    (line,) = [
+      line for line in drawn.drawing.axes[0].lines
+      if line.get_label() == 'first template'
+    ]  # fmt: skip
+    np.testing.assert_allclose(line.get_ydata(), [0.9, 0.2])
+
+  def test_many_classes_are_drawn_without_their_names(self):
+    many = np.linspace(0, 1, 1000)
+    columns = dict.fromkeys(('images', 'top1', 'low', 'high', 'single_top1'))
+    columns |= dict.fromkeys(columns, many) | {'images': np.ones(1000)}
+    columns['class'] = [f'name{i}' for i in range(1000)]
+    self.assertNotIn('name7', figures.class_accuracy(columns, 0.001).svg())
+
 
 if __name__ == '__main__':
   absltest.main()

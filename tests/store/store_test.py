@@ -91,6 +91,32 @@ class StoreTest(parameterized.TestCase):
     )
     self.assertTrue(all(len(r) for r in by_split))
 
+  def test_columns_may_be_others_and_no_split_is_train(self):
+    spec = store.StreamSpec(d=D, columns=('label', 'template'), modality='text')
+    writer = store.StoreWriter(self.path, specs() | {'prompts': spec}, {})
+    for name, index in shard_list():
+      write_shard(writer, name, index)
+    x_ND = rows('image')[:6]
+    beside = {'label': np.arange(6) // 2 - 1, 'template': np.arange(6) % 2}
+    for index in range(2):
+      run = slice(4 * index, 4 * index + 4)
+      of_run = {k: v[run] for k, v in beside.items()}
+      writer.write('prompts', index, x_ND[run], of_run)
+    writer.finish()
+    found = store.Store(self.path)['prompts']
+    for name, values in beside.items():
+      np.testing.assert_array_equal(found.column(name), values)
+    np.testing.assert_array_equal(found.rows('train'), np.arange(6))
+    np.testing.assert_array_equal(found.rows('all'), np.arange(6))
+    self.assertEmpty(found.rows('test'))
+    self.assertEqual([found.stats[s].rows for s in store.SPLITS], [6, 0, 0])
+    np.testing.assert_allclose(
+      found.stats['train'].mean, x_ND.astype(np.float32).mean(0), rtol=1e-5
+    )
+    self.assertEqual(list(store.validate(self.path)), [])
+    with self.assertRaisesRegex(store.StoreError, "no column 'group'"):
+      found.column('group')
+
   def test_strided_rows_are_stored_as_they_read(self):
     writer = store.StoreWriter(self.path, {'image': specs()['image']}, {})
     x_DN = rows('image').astype(np.float32).T.copy()
