@@ -2,21 +2,23 @@
 
 import dataclasses
 import json
-import math
 import os
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
 import transformers
 
 from saejax import errors
 from saejax import types
+from saejax.models import checkpoints
 from saejax.models import clip
 from saejax.models import families
+from saejax.models import hub
 from saejax.models import preprocessing
 from saejax.models import siglip
-from saejax.models import siglip2
 from saejax.models import weights
 
 CONFIG, WEIGHTS = 'config.json', 'model.safetensors'
@@ -26,17 +28,30 @@ _LENGTHS = 8  # Token lengths are padded to multiples of this.
 
 @dataclasses.dataclass(frozen=True)
 class VLM:
-  """A two-tower model with what surrounds it."""
+  """A two-tower model with what surrounds it.
+
+  Attributes:
+    module: the towers; `module.dtype` is what they compute in.
+    params: float32; on the mesh, if `load` was given one.
+    tokenizer: the model's own.
+    pixels: how images become what the towers read.
+    name: of the model, for manifests.
+    revision: the hash of the commit on the hub, if it came from there.
+  """
 
   module: clip.CLIP | siglip.SigLIP
   params: types.ArrayTree
-  tokenizer: transformers.PreTrainedTokenizerFast
+  tokenizer: transformers.PreTrainedTokenizerBase
   pixels: preprocessing.Pixels
   name: str
+  revision: str | None = None
 
   def tokenize(self, texts: list[str]) -> np.ndarray:
-    """Token ids int32 [N, T]; T is the longest text, rounded up, or if the
-    model reads a text's last token, the most that it takes."""
+    """Token ids int32 [N, T]; long texts are cut.
+
+    T is the longest text, rounded up; of a model that reads a text's last
+    token, the most that it takes.
+    """
     most = self.module.config.text.max_position_embeddings
     ids = self.tokenizer(texts, truncation=True, max_length=most)['input_ids']
     longest = most if self.module.reads_last_token else max(map(len, ids))
@@ -47,45 +62,61 @@ class VLM:
     return ids_NT
 
 
-def _read(path: str, name: str) -> dict[str, Any]:
-  file = os.path.join(path, name)
-  if not os.path.exists(file):
-    raise errors.UserError(f'{path} is not a model folder: it has no {name}.')
-  with open(file, encoding='utf-8') as f:
-    return json.load(f)
+def load(
+  model: str,
+  *,
+  revision: str | None = None,
+  offline: bool = False,
+  mesh: jax.sharding.Mesh | None = None,
+  dtype: jnp.dtype = jnp.float32,
+) -> VLM:
+  """Loads a model from a folder, or from the hub by its id.
 
+  Args:
+    model: a folder in Hugging Face layout, or `org/name`.
+    revision: branch, tag or commit on the hub; None for `main`.
+    offline: never ask the network.
+    mesh: where the parameters go, each device reading its part alone; None
+      leaves them on the host.
+    dtype: of the computation.
 
-def load(path: str) -> VLM:
-  """Loads a model folder; UserError says what is missing or does not fit."""
-  module = families.build(_read(path, CONFIG))
-  file = os.path.join(path, WEIGHTS)
-  if not os.path.exists(file):
-    raise errors.UserError(f'{path} has no {WEIGHTS}.')
-  checkpoint = safetensors.numpy.load_file(file)
+  Raises:
+    UserError: something is missing or does not fit.
+  """
+  found = hub.resolve(model, revision, offline)
+  config = _read_config(found.path)
+  module = families.build(config, dtype)
+  shapes = families.abstract_params(module)
   return VLM(
     module=module,
-    params=weights.load(checkpoint, families.abstract_params(module), file),
-    tokenizer=transformers.PreTrainedTokenizerFast.from_pretrained(
-      path, local_files_only=True
+    params=weights.load(
+      checkpoints.open_folder(found.path),
+      shapes,
+      found.path,
+      weights.shardings(shapes, mesh) if mesh else None,
     ),
-    pixels=_pixels(module, _read(path, PREPROCESSOR)),
-    name=os.path.basename(os.path.normpath(path)),
+    tokenizer=_tokenizer(found.path),
+    pixels=preprocessing.load(found.path, module),
+    name=found.name,
+    revision=found.revision,
   )
 
 
-def _pixels(module, processor: dict[str, Any]) -> preprocessing.Pixels:
-  vision = module.config.vision
-  patch = vision.patch_size if isinstance(module, siglip2.SigLIP2) else None
-  side = vision.image_size
-  if patch:
-    side = patch * math.isqrt(processor['max_num_patches'])
-  return preprocessing.Pixels(
-    side=side,
-    mean_3=tuple(processor['image_mean']),
-    std_3=tuple(processor['image_std']),
-    rescale=processor['rescale_factor'],
-    patch=patch,
-  )
+def _read_config(path: str) -> dict[str, Any]:
+  file = os.path.join(path, CONFIG)
+  try:
+    with open(file, encoding='utf-8') as f:
+      return json.load(f)
+  except FileNotFoundError:
+    raise errors.UserError(
+      f'{path} is not a model folder: it has no {CONFIG}.'
+    ) from None
+  except ValueError as e:
+    raise errors.UserError(f'{file} is not JSON: {e}.') from None
+
+
+def _tokenizer(path: str) -> transformers.PreTrainedTokenizerBase:
+  return transformers.AutoTokenizer.from_pretrained(path, local_files_only=True)
 
 
 def _processor(vlm: VLM, kind: str) -> dict[str, Any]:

@@ -4,12 +4,16 @@ The host resizes and crops to uint8, as the model's own image processor does;
 whitening follows on the device, so that a quarter of the bytes travels.
 """
 
+from collections.abc import Sequence
 import dataclasses
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from PIL import Image
+import transformers
 
 from saejax.models import siglip2
 
@@ -28,6 +32,7 @@ class Pixels:
     rescale: by which uint8 is scaled.
     patch: side of a patch, of a model that reads patches of any image; None
       for those that read images [H, W, 3] of one size.
+    processor: the model's own, of `transformers`, which works with Pillow.
   """
 
   side: int
@@ -35,6 +40,21 @@ class Pixels:
   std_3: tuple[float, ...]
   rescale: float = 1 / 255
   patch: int | None = None
+  processor: Any = dataclasses.field(default=None, compare=False, repr=False)
+
+  def prepare(self, image: Image.Image) -> Images:
+    """One RGB image as the model takes it, uint8: resized, cropped or cut."""
+    found = self.processor(
+      image, do_rescale=False, do_normalize=False, return_tensors='np'
+    )
+    values = found['pixel_values'][0]
+    if self.patch is None:
+      return values.transpose(1, 2, 0)
+    return siglip2.Patches(
+      patch_BTP=values,
+      mask_BT=found['pixel_attention_mask'][0].astype(bool),
+      grid_B2=found['spatial_shapes'][0].astype(np.int32),
+    )
 
   def shape(self, image_NHW3: np.ndarray) -> Images:
     """Square images of the right size as the model takes them, unscaled."""
@@ -58,6 +78,31 @@ class Pixels:
     wide = lambda t: jnp.expand_dims(t, range(x.ndim - 1))
     scaled = x.astype(jnp.float32) * self.rescale
     return (scaled - wide(tile(self.mean_3))) / wide(tile(self.std_3))
+
+
+def stack(images: Sequence[Images]) -> Images:
+  """A batch of what `prepare` gives."""
+  return jax.tree.map(lambda *a: np.stack(a), *images)
+
+
+def load(path: str, module: Any) -> Pixels:
+  """Reads a folder's image processor."""
+  processor = transformers.AutoImageProcessor.from_pretrained(
+    path, backend='pil', local_files_only=True
+  )
+  vision = module.config.vision
+  side, patch = vision.image_size, None
+  if isinstance(module, siglip2.SigLIP2):
+    patch = vision.patch_size
+    side = patch * math.isqrt(processor.max_num_patches)
+  return Pixels(
+    side=side,
+    mean_3=tuple(processor.image_mean),
+    std_3=tuple(processor.image_std),
+    rescale=processor.rescale_factor,
+    patch=patch,
+    processor=processor,
+  )
 
 
 def patchify(image_NHWC: np.ndarray, patch: int) -> np.ndarray:
