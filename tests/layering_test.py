@@ -35,7 +35,7 @@ ALLOWED = {
   'report': {'store', 'results', 'data'},
   'pipeline': {
     *MODULES, 'io', 'data', 'store', 'provenance', 'run', 'encode', 'results',
-    'train', 'models', 'analysis', 'report', 'pretrained',
+    'train', 'models', 'analysis', 'report', 'pretrained', 'torch_bridge',
   },
   'program': {'store'},
   'pretrained': set(),
