@@ -7,6 +7,7 @@ whitening follows on the device, so that a quarter of the bytes travels.
 from collections.abc import Sequence
 import dataclasses
 import math
+import os
 from typing import Any
 
 import jax
@@ -15,7 +16,12 @@ import numpy as np
 from PIL import Image
 import transformers
 
+from saejax import errors
+from saejax.models import families
 from saejax.models import siglip2
+from saejax.models import texts
+
+CONFIG = 'preprocessor_config.json'
 
 # Pixels [..., 3] of images of one size, or the patches of images of any.
 Images = np.ndarray | jax.Array | siglip2.Patches
@@ -86,23 +92,59 @@ def stack(images: Sequence[Images]) -> Images:
 
 
 def load(path: str, module: Any) -> Pixels:
-  """Reads a folder's image processor."""
-  processor = transformers.AutoImageProcessor.from_pretrained(
-    path, backend='pil', local_files_only=True
-  )
-  vision = module.config.vision
+  """Reads a folder's image processor.
+
+  Raises:
+    UserError: there is none, it is damaged, or it makes what the module does
+      not read.
+  """
+  try:
+    processor = transformers.AutoImageProcessor.from_pretrained(
+      path, backend='pil', local_files_only=True, trust_remote_code=False
+    )
+    pixels = _of_processor(processor, module.config.vision, module)
+    found = pixels.prepare(Image.new('RGB', (8, 12)))
+  except OSError:
+    raise errors.UserError(
+      f'{path} has no image processor: it has no {CONFIG} that is JSON.'
+    ) from None
+  except Exception as e:  # The file may hold anything.
+    raise errors.UserError(
+      f'{os.path.join(path, CONFIG)} describes no image processor that can be '
+      f'used ({texts.first_line(e)}).'
+    ) from e
+  _check(found, pixels, path)
+  return pixels
+
+
+def _of_processor(processor: Any, vision: Any, module: Any) -> Pixels:
   side, patch = vision.image_size, None
-  if isinstance(module, siglip2.SigLIP2):
+  if families.reads_patches(module):
     patch = vision.patch_size
     side = patch * math.isqrt(processor.max_num_patches)
+  normal = processor.do_normalize
   return Pixels(
     side=side,
-    mean_3=tuple(processor.image_mean),
-    std_3=tuple(processor.image_std),
-    rescale=processor.rescale_factor,
+    mean_3=tuple(processor.image_mean) if normal else (0.0,) * 3,
+    std_3=tuple(processor.image_std) if normal else (1.0,) * 3,
+    rescale=processor.rescale_factor if processor.do_rescale else 1.0,
     patch=patch,
     processor=processor,
   )
+
+
+def _check(image: Images, pixels: Pixels, path: str) -> None:
+  """Raises UserError for what the model does not read."""
+  if pixels.patch is None:
+    found, expected = image.shape, (pixels.side, pixels.side, 3)
+  else:
+    found, expected = image.patch_BTP.shape[1:], (3 * pixels.patch**2,)
+  if found != expected:
+    raise errors.UserError(
+      f'{os.path.join(path, CONFIG)} does not fit the model: it makes '
+      f'{" x ".join(map(str, found))} numbers of an image, or of a patch; the '
+      f'model reads {" x ".join(map(str, expected))}.'
+    )
 
 
 def patchify(image_NHWC: np.ndarray, patch: int) -> np.ndarray:
