@@ -123,10 +123,11 @@ def _of_processor(processor: Any, vision: Any, module: Any) -> Pixels:
     patch = vision.patch_size
     side = patch * math.isqrt(processor.max_num_patches)
   normal = processor.do_normalize
+  channels = lambda x: tuple(np.broadcast_to(np.asarray(x, float), 3).tolist())
   return Pixels(
     side=side,
-    mean_3=tuple(processor.image_mean) if normal else (0.0,) * 3,
-    std_3=tuple(processor.image_std) if normal else (1.0,) * 3,
+    mean_3=channels(processor.image_mean if normal else 0.0),
+    std_3=channels(processor.image_std if normal else 1.0),
     rescale=processor.rescale_factor if processor.do_rescale else 1.0,
     patch=patch,
     processor=processor,

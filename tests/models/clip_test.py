@@ -59,6 +59,10 @@ def tokens(length: int = 12) -> np.ndarray:
   return ids_BT
 
 
+def inputs() -> tuple[np.ndarray, np.ndarray]:
+  return images(), tokens()
+
+
 def module(found: dict | None = None, dtype=jnp.float32) -> clip.CLIP:
   return clip.CLIP(clip.CLIPConfig.from_dict(found or config()), dtype)
 
