@@ -13,6 +13,7 @@ from saejax.models import folder
 from saejax.models import preprocessing
 from tests.models import aimv2_test
 from tests.models import clip_test
+from tests.models import folder_test
 from tests.models import hub_folders
 from tests.models import parity
 from tests.models import siglip_test
@@ -176,7 +177,7 @@ class EndToEndTest(parity.ParityTest, parameterized.TestCase):
       hub_folders.gemma_tokenizer(
         model_max_length=64, model_input_names=['input_ids']
       ),
-      parity.transformers.Siglip2ImageProcessorPil(),
+      parity.transformers.Siglip2ImageProcessorPil(do_convert_rgb=True),
     )
     inputs, *expected = self.theirs()
     self.assertGreater(len({tuple(s) for s in inputs['spatial_shapes']}), 5)
@@ -186,6 +187,43 @@ class EndToEndTest(parity.ParityTest, parameterized.TestCase):
     np.testing.assert_array_equal(
       ids_NT[0], vlm.tokenize(['A Photo of TWO cats'])[0]
     )
+
+  @parameterized.parameters('clip', 'siglip', 'siglip2', 'aimv2')
+  def test_transformers_reads_the_folders_we_write(self, kind):
+    vlm, config = folder_test.small(kind)
+    folder.save(self.path, vlm, config)
+    vlm = folder.load(self.path)
+    t = parity.transformers
+    model = t.AutoModel.from_pretrained(self.path, dtype=parity.torch.float32)
+    processor = t.AutoImageProcessor.from_pretrained(self.path)
+    files = hub_folders.pictures()
+    pixels = processor(
+      [Image.open(io.BytesIO(b)) for b in files], return_tensors='pt'
+    )
+    # For the type 'siglip2', AutoTokenizer takes any folder's for Gemma's.
+    tokenizer = t.AutoTokenizer if kind != 'siglip2' else t.TokenizersBackend
+    texts = ['a c', 'b', 'c b a a unheard', 'a ' * 20]
+    reads_last = vlm.module.reads_last_token
+    words = tokenizer.from_pretrained(self.path)(
+      texts,
+      padding='max_length' if reads_last else True,
+      truncation=True,
+      return_tensors='pt',
+    )
+    self.assertEqual('attention_mask' in words, not reads_last)
+    words.pop('token_type_ids', None)
+    expected = model.eval()(**pixels, **words)
+    batch = preprocessing.stack(
+      [vlm.pixels.prepare(records.decode(b)) for b in files]
+    )
+    image_BD, text_BD, *_ = parity.apply(
+      vlm.module,
+      {'params': vlm.params},
+      vlm.pixels(batch),
+      vlm.tokenize(texts),
+    )
+    self.assert_equal_rows(image_BD, expected.image_embeds.numpy(), 'image')
+    self.assert_equal_rows(text_BD, expected.text_embeds.numpy(), 'text')
 
 
 if __name__ == '__main__':

@@ -74,7 +74,7 @@ def pictures() -> list[bytes]:
 def _bpe(trainer, pre_tokenizer, normalizer) -> list[tuple[str, str]]:
   """Merges that are learned from the corpus."""
   found = tokenizers.Tokenizer(
-    models.BPE(end_of_word_suffix=trainer.end_of_word_suffix)
+    models.BPE(end_of_word_suffix=trainer.end_of_word_suffix or '')
   )
   found.pre_tokenizer, found.normalizer = pre_tokenizer, normalizer
   found.train_from_iterator(CORPUS, trainer)
@@ -134,7 +134,7 @@ def sentencepiece_tokenizer(path: str, **kwargs):
   with open(file, 'wb') as f:
     sentencepiece.SentencePieceTrainer.train(
       sentence_iterator=iter(CORPUS), model_writer=f, vocab_size=90,
-      pad_id=0, eos_id=1, unk_id=2, bos_id=-1, add_dummy_prefix=False,
+      pad_id=0, eos_id=1, unk_id=2, bos_id=-1, hard_vocab_limit=False,
       minloglevel=2,
     )  # fmt: skip
   return transformers.SiglipTokenizer(file, **kwargs)
