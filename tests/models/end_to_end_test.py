@@ -195,24 +195,28 @@ class EndToEndTest(parity.ParityTest, parameterized.TestCase):
     vlm = folder.load(self.path)
     t = parity.transformers
     model = t.AutoModel.from_pretrained(self.path, dtype=parity.torch.float32)
-    processor = t.AutoImageProcessor.from_pretrained(self.path)
     files = hub_folders.pictures()
-    pixels = processor(
-      [Image.open(io.BytesIO(b)) for b in files], return_tensors='pt'
-    )
-    # For the type 'siglip2', AutoTokenizer takes any folder's for Gemma's.
-    tokenizer = t.AutoTokenizer if kind != 'siglip2' else t.TokenizersBackend
+    images = [Image.open(io.BytesIO(b)) for b in files]
     texts = ['a c', 'b', 'c b a a unheard', 'a ' * 20]
     reads_last = vlm.module.reads_last_token
-    words = tokenizer.from_pretrained(self.path)(
-      texts,
-      padding='max_length' if reads_last else True,
-      truncation=True,
-      return_tensors='pt',
-    )
-    self.assertEqual('attention_mask' in words, not reads_last)
-    words.pop('token_type_ids', None)
-    expected = model.eval()(**pixels, **words)
+    options = {
+      'padding': 'max_length' if reads_last else True,
+      'truncation': True,
+      'return_tensors': 'pt',
+    }
+    if kind == 'siglip2':
+      # AutoTokenizer takes every tokenizer of this type for Gemma's, and the
+      # processor for both has sizes of its own.
+      read = t.AutoImageProcessor.from_pretrained(self.path)
+      tokenizer = t.TokenizersBackend.from_pretrained(self.path)
+      inputs = {
+        **read(images, return_tensors='pt'), **tokenizer(texts, **options)
+      }  # fmt: skip
+    else:
+      read = t.AutoProcessor.from_pretrained(self.path)
+      inputs = read(text=texts, images=images, **options)
+    self.assertEqual('attention_mask' in inputs, not reads_last)
+    expected = model.eval()(**inputs)
     batch = preprocessing.stack(
       [vlm.pixels.prepare(records.decode(b)) for b in files]
     )

@@ -2,6 +2,7 @@
 
 import json
 import os
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -9,6 +10,7 @@ import jax
 import numpy as np
 from PIL import Image
 import safetensors.numpy
+import transformers
 
 from saejax import errors
 from saejax.models import families
@@ -247,6 +249,18 @@ class BadFolderTest(parameterized.TestCase):
   def test_damaged_tokenizers(self, name, content, pattern):
     self.write(name, content)
     self.assert_refused(pattern)
+
+  def test_a_tokenizer_that_lacks_a_package(self):
+    class Lacking(type):
+      def __getattr__(cls, name):
+        raise ImportError('SiglipTokenizer requires\nthe SentencePiece library')
+
+    class SiglipTokenizer(metaclass=Lacking):
+      pass
+
+    self.change('tokenizer_config.json', tokenizer_class='SiglipTokenizer')
+    with mock.patch.object(transformers, 'SiglipTokenizer', SiglipTokenizer):
+      self.assert_refused('pip install sentencepiece protobuf')
 
 
 if __name__ == '__main__':
