@@ -11,8 +11,8 @@ from tests.models import parity
 
 TEXT = {
   'hidden_size': 32,
-  'intermediate_size': 48,
-  'num_hidden_layers': 3,
+  'intermediate_size': 64,
+  'num_hidden_layers': 2,
   'num_attention_heads': 4,
   'vocab_size': 99,
   'max_position_embeddings': 16,
