@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 import transformers
+from transformers import image_transforms
 
 from saejax import errors
 from saejax.models import families
@@ -50,8 +51,13 @@ class Pixels:
 
   def prepare(self, image: Image.Image) -> Images:
     """One RGB image as the model takes it, uint8: resized, cropped or cut."""
+    resized = _resized(image, self.processor)
     found = self.processor(
-      image, do_rescale=False, do_normalize=False, return_tensors='np'
+      resized or image,
+      do_resize=resized is None and self.processor.do_resize,
+      do_rescale=False,
+      do_normalize=False,
+      return_tensors='np',
     )
     values = found['pixel_values'][0]
     if self.patch is None:
@@ -84,6 +90,29 @@ class Pixels:
     wide = lambda t: jnp.expand_dims(t, range(x.ndim - 1))
     scaled = x.astype(jnp.float32) * self.rescale
     return (scaled - wide(tile(self.mean_3))) / wide(tile(self.std_3))
+
+
+def _resized(image: Image.Image, processor: Any) -> Image.Image | None:
+  """The image resized as the processor does; None: leave that to it.
+
+  The processor too has Pillow resize, after copying all of a large image there
+  and back; what is left to it is small.
+  """
+  size, resample = processor.size, processor.resample
+  if not (processor.do_resize and size) or resample is None:
+    return None
+  if size.height and size.width:
+    height, width = size.height, size.width
+  elif size.shortest_edge and not size.longest_edge:
+    height, width = image_transforms.get_resize_output_image_size(
+      np.broadcast_to(np.uint8(0), (3, image.height, image.width)),
+      size.shortest_edge,
+      default_to_square=False,
+      input_data_format='channels_first',
+    )
+  else:
+    return None
+  return image.resize((width, height), resample)
 
 
 def stack(images: Sequence[Images]) -> Images:
