@@ -102,8 +102,8 @@ class FolderTest(parameterized.TestCase):
     vlm = folder.load(path)
     images = [image(50, 31), image(32, 32), image(3, 90), image(1, 1)]
     batch = preprocessing.stack([vlm.pixels.prepare(x) for x in images])
-    image_BD, _ = vlm.module.apply(
-      {'params': vlm.params}, vlm.pixels(batch), method='image'
+    image_BD, _ = parity.apply(
+      vlm.module, {'params': vlm.params}, vlm.pixels(batch), method='image'
     )
     self.assertEqual(image_BD.shape, (4, vlm.module.config.projection_dim))
     np.testing.assert_allclose(np.linalg.norm(image_BD, axis=1), 1, rtol=1e-5)
