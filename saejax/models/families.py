@@ -14,6 +14,9 @@ from saejax.models import aimv2
 from saejax.models import clip
 from saejax.models import siglip
 from saejax.models import siglip2
+from saejax.models import vision_only
+
+Module = clip.CLIP | siglip.SigLIP | vision_only.VisionOnly
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,10 +34,17 @@ FAMILIES = {
 }
 
 
-def build(
-  config: dict[str, Any], dtype: jnp.dtype = jnp.float32
-) -> clip.CLIP | siglip.SigLIP:
-  """The two-tower module that a Hugging Face config describes.
+# Image towers alone.
+TOWERS = {
+  'clip_vision_model': vision_only.clip_tower,
+  'siglip_vision_model': vision_only.siglip_tower,
+  'siglip2_vision_model': vision_only.siglip2_tower,
+  'aimv2_vision_model': vision_only.aimv2_tower,
+}
+
+
+def build(config: dict[str, Any], dtype: jnp.dtype = jnp.float32) -> Module:
+  """The module of two towers, or of one, that a Hugging Face config describes.
 
   Args:
     config: what `config.json` holds.
@@ -44,19 +54,29 @@ def build(
     UserError: the config is of a model type that is not here.
   """
   kind = config.get('model_type')
+  if kind in TOWERS:
+    return TOWERS[kind](config, dtype)
   if kind not in FAMILIES:
     raise errors.UserError(
       f'The model is of type {kind!r}; this version reads '
-      f'{", ".join(FAMILIES)}.'
+      f'{", ".join((*FAMILIES, *TOWERS))}.'
     )
   family = FAMILIES[kind]
   return family.module(family.parse(config), dtype)
 
 
-def example(module: clip.CLIP | siglip.SigLIP) -> tuple[Any, jax.Array]:
-  """The smallest inputs that the module takes: an image and token ids."""
+def reads_patches(module: Module) -> bool:
+  """Whether images come as `siglip2.Patches`, and not as pixels."""
+  tower = getattr(module, 'tower', None)
+  return isinstance(module, siglip2.SigLIP2) or isinstance(
+    tower, siglip2.VisionTower
+  )
+
+
+def example(module: Module) -> tuple[Any, ...]:
+  """The smallest inputs that the module takes: an image and any token ids."""
   vision = module.config.vision
-  if isinstance(module, siglip2.SigLIP2):
+  if reads_patches(module):
     image = siglip2.Patches(
       jnp.zeros((1, 1, 3 * vision.patch_size**2)),
       jnp.ones((1, 1), bool),
@@ -64,10 +84,12 @@ def example(module: clip.CLIP | siglip.SigLIP) -> tuple[Any, jax.Array]:
     )
   else:
     image = jnp.zeros((1, vision.image_size, vision.image_size, 3))
+  if isinstance(module, vision_only.VisionOnly):
+    return (image,)
   return image, jnp.zeros((1, 1), jnp.int32)
 
 
-def abstract_params(module: clip.CLIP | siglip.SigLIP) -> types.ArrayTree:
+def abstract_params(module: Module) -> types.ArrayTree:
   """Shapes of the module's parameters; nothing is computed."""
   shapes = jax.eval_shape(module.init, jax.random.key(0), *example(module))
   return shapes['params']

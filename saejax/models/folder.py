@@ -1,5 +1,6 @@
 """Model folders in Hugging Face layout: config, weights, words, pixels."""
 
+import copy
 import dataclasses
 import json
 import os
@@ -19,29 +20,30 @@ from saejax.models import families
 from saejax.models import hub
 from saejax.models import preprocessing
 from saejax.models import siglip
+from saejax.models import texts as texts_lib
+from saejax.models import vision_only
 from saejax.models import weights
 
 CONFIG, WEIGHTS = 'config.json', 'model.safetensors'
 PREPROCESSOR = 'preprocessor_config.json'
-_LENGTHS = 8  # Token lengths are padded to multiples of this.
 
 
 @dataclasses.dataclass(frozen=True)
 class VLM:
-  """A two-tower model with what surrounds it.
+  """A two-tower model, or the image tower of one, with what surrounds it.
 
   Attributes:
     module: the towers; `module.dtype` is what they compute in.
     params: float32; on the mesh, if `load` was given one.
-    tokenizer: the model's own.
+    tokenizer: the model's own; None of an image tower alone.
     pixels: how images become what the towers read.
     name: of the model, for manifests.
     revision: the hash of the commit on the hub, if it came from there.
   """
 
-  module: clip.CLIP | siglip.SigLIP
+  module: clip.CLIP | siglip.SigLIP | vision_only.VisionOnly
   params: types.ArrayTree
-  tokenizer: transformers.PreTrainedTokenizerBase
+  tokenizer: transformers.PreTrainedTokenizerBase | None
   pixels: preprocessing.Pixels
   name: str
   revision: str | None = None
@@ -51,15 +53,19 @@ class VLM:
 
     T is the longest text, rounded up; of a model that reads a text's last
     token, the most that it takes.
+
+    Raises:
+      UserError: the model reads no texts.
     """
+    if self.tokenizer is None:
+      raise errors.UserError(
+        f'{self.name} is an image tower alone and reads no texts: give a model '
+        'that has both towers.'
+      )
     most = self.module.config.text.max_position_embeddings
-    ids = self.tokenizer(texts, truncation=True, max_length=most)['input_ids']
-    longest = most if self.module.reads_last_token else max(map(len, ids))
-    length = min(-(-longest // _LENGTHS) * _LENGTHS, most)
-    ids_NT = np.full((len(ids), length), self.tokenizer.pad_token_id, np.int32)
-    for row, tokens in zip(ids_NT, ids, strict=True):
-      row[: len(tokens)] = tokens
-    return ids_NT
+    return texts_lib.encode(
+      self.tokenizer, texts, most, whole=self.module.reads_last_token
+    )
 
 
 def load(
@@ -87,6 +93,9 @@ def load(
   config = _read_config(found.path)
   module = families.build(config, dtype)
   shapes = families.abstract_params(module)
+  tokenizer = None
+  if not isinstance(module, vision_only.VisionOnly):
+    tokenizer = texts_lib.load(found.path, config['model_type'])
   return VLM(
     module=module,
     params=weights.load(
@@ -95,7 +104,7 @@ def load(
       found.path,
       weights.shardings(shapes, mesh) if mesh else None,
     ),
-    tokenizer=_tokenizer(found.path),
+    tokenizer=tokenizer,
     pixels=preprocessing.load(found.path, module),
     name=found.name,
     revision=found.revision,
@@ -106,17 +115,16 @@ def _read_config(path: str) -> dict[str, Any]:
   file = os.path.join(path, CONFIG)
   try:
     with open(file, encoding='utf-8') as f:
-      return json.load(f)
+      config = json.load(f)
   except FileNotFoundError:
     raise errors.UserError(
       f'{path} is not a model folder: it has no {CONFIG}.'
     ) from None
   except ValueError as e:
     raise errors.UserError(f'{file} is not JSON: {e}.') from None
-
-
-def _tokenizer(path: str) -> transformers.PreTrainedTokenizerBase:
-  return transformers.AutoTokenizer.from_pretrained(path, local_files_only=True)
+  if not isinstance(config, dict):
+    raise errors.UserError(f'{file} holds no JSON object, but {config!r:.40}.')
+  return config
 
 
 def _processor(vlm: VLM, kind: str) -> dict[str, Any]:
@@ -158,7 +166,12 @@ def save(path: str, vlm: VLM, config: dict[str, Any]) -> None:
   safetensors.numpy.save_file(
     halves, os.path.join(path, WEIGHTS), metadata={'format': 'pt'}
   )
-  vlm.tokenizer.save_pretrained(path)
+  # Like the published ones, which were trained to read padding, unmasked.
+  tokenizer = copy.deepcopy(vlm.tokenizer)
+  if vlm.module.reads_last_token:
+    tokenizer.model_input_names = ['input_ids']
+    tokenizer.init_kwargs['model_input_names'] = ['input_ids']
+  tokenizer.save_pretrained(path)
   preprocessor = _processor(vlm, config['model_type'])
   for name, data in ((CONFIG, config), (PREPROCESSOR, preprocessor)):
     with open(os.path.join(path, name), 'w', encoding='utf-8') as f:
