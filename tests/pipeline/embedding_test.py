@@ -137,7 +137,12 @@ class EmbeddingTest(parameterized.TestCase):
       self.assertFalse(os.path.exists(self.out))
 
   def test_other_scenes_do_not_join_a_store_in_the_making(self):
-    with mock.patch.object(store.StoreWriter, 'finish', lambda writer: None):
+    with (
+      mock.patch.object(
+        store.StoreWriter, 'finish', side_effect=KeyboardInterrupt
+      ),
+      self.assertRaises(KeyboardInterrupt),
+    ):
       embed(self.out)
     with self.assertRaisesRegex(store.StoreError, 'other settings'):
       embed(self.out, f'{SPEC},captions=full')

@@ -3,10 +3,11 @@
   python -m tests.pipeline.killed FOLDER OUT
 
 A moment is a call that changes or flushes a file. Rows come from a projection
-in place of a model, for speed; all else is as it is. Prints the number of
+in place of the towers, for speed; all else is as it is. Prints the number of
 moments; stores OUT/whole and, for every moment tried, OUT/NUMBER follow.
 """
 
+import json
 import os
 import signal
 import sys
@@ -14,7 +15,12 @@ from unittest import mock
 
 import jax
 import numpy as np
+import transformers
 
+from saejax import pretrained
+from saejax.models import families
+from saejax.models import folder
+from saejax.models import preprocessing
 from saejax.pipeline import embedders
 from saejax.pipeline import embedding
 from saejax.pipeline import embedding_records
@@ -36,7 +42,21 @@ def tower(apply, params, mesh, batch, d, precision) -> embedders.Tower:
   return embedders.Tower(start, batch, d)
 
 
-def run(folder: str, out: str, kill_at: int | None) -> int:
+def model() -> folder.VLM:
+  """The shipped model without its weights, so that nothing starts JAX."""
+  path = pretrained.path('clip-scenes')
+  with open(os.path.join(path, folder.CONFIG)) as f:
+    module = families.build(json.load(f))
+  return folder.VLM(
+    module=module,
+    params={},
+    tokenizer=transformers.AutoTokenizer.from_pretrained(path),
+    pixels=preprocessing.load(path, module),
+    name='clip-scenes',
+  )
+
+
+def run(vlm: folder.VLM, root: str, out: str, kill_at: int | None) -> int:
   """Embeds in a process of its own; the moments it had, -1 if killed."""
   reader, writer = os.pipe()
   if not os.fork():
@@ -54,10 +74,11 @@ def run(folder: str, out: str, kill_at: int | None) -> int:
 
     for name in _CALLS:
       mock.patch.object(os, name, counted(getattr(os, name))).start()
+    mock.patch.object(folder, 'load', lambda *_, **__: vlm).start()
     mock.patch.object(embedders, '_tower', tower).start()
     mock.patch.object(embedding_records, 'PER_SHARD', 12).start()
     config = embedding.EmbedConfig(
-      model='clip-scenes', dataset=f'folder:path={folder}', batch=8, workers=2
+      model='clip-scenes', dataset=f'folder:path={root}', batch=8, workers=2
     )
     embedding.embed(config, out)
     os.write(writer, b'%d' % moments)
@@ -72,14 +93,16 @@ def run(folder: str, out: str, kill_at: int | None) -> int:
   return int(said)
 
 
-def main(folder: str, out: str, every: str = str(_EVERY)) -> None:
+def main(root: str, out: str, every: str = str(_EVERY)) -> None:
+  os.environ['TOKENIZERS_PARALLELISM'] = 'false'  # Or forks are warned of.
   jax.config.update('jax_platforms', 'cpu')
-  moments = run(folder, os.path.join(out, 'whole'), None)
+  vlm = model()
+  moments = run(vlm, root, os.path.join(out, 'whole'), None)
   last = range(moments - 3, moments)  # Between the manifest and the end.
   for moment in sorted({*range(0, moments, int(every)), *last}):
     path = os.path.join(out, str(moment))
-    assert run(folder, path, moment) == -1
-    run(folder, path, None)
+    assert run(vlm, root, path, moment) == -1
+    run(vlm, root, path, None)
   print(moments)
 
 
