@@ -14,7 +14,6 @@ import sys
 from unittest import mock
 
 import jax
-import numpy as np
 import transformers
 
 from saejax import pretrained
@@ -24,22 +23,10 @@ from saejax.models import preprocessing
 from saejax.pipeline import embedders
 from saejax.pipeline import embedding
 from saejax.pipeline import embedding_records
+from tests.pipeline import pictured
 
 _CALLS = ('fsync', 'replace', 'remove')
 _EVERY = 5
-
-
-def tower(apply, params, mesh, batch, d, precision) -> embedders.Tower:
-  del apply, params, mesh, precision
-
-  def start(inputs):
-    x_BP = np.asarray(inputs, np.float64).reshape(len(inputs), -1)
-    rows_BD = np.stack([np.cos(x_BP * (i + 1)).sum(1) for i in range(d)], 1)
-    return (rows_BD / np.linalg.norm(rows_BD, axis=1, keepdims=True)).astype(
-      np.float32
-    )
-
-  return embedders.Tower(start, batch, d)
 
 
 def model() -> folder.VLM:
@@ -75,7 +62,7 @@ def run(vlm: folder.VLM, root: str, out: str, kill_at: int | None) -> int:
     for name in _CALLS:
       mock.patch.object(os, name, counted(getattr(os, name))).start()
     mock.patch.object(folder, 'load', lambda *_, **__: vlm).start()
-    mock.patch.object(embedders, '_tower', tower).start()
+    mock.patch.object(embedders, '_tower', pictured.tower).start()
     mock.patch.object(embedding_records, 'PER_SHARD', 12).start()
     config = embedding.EmbedConfig(
       model='clip-scenes', dataset=f'folder:path={root}', batch=8, workers=2
