@@ -27,23 +27,30 @@ RULES = {
 }
 
 
-def make_mesh(shape: Sequence[int] | None = None) -> jax.sharding.Mesh:
-  """A ('data', 'model') mesh; without a shape all devices split the batch."""
-  shape = tuple(shape or (jax.device_count(), 1))
+def make_mesh(
+  shape: Sequence[int] | None = None,
+  devices: Sequence[jax.Device] | None = None,
+) -> jax.sharding.Mesh:
+  """A ('data', 'model') mesh; without a shape all devices split the batch.
+
+  `devices` are those to choose from: of all processes by default.
+  """
+  devices = jax.devices() if devices is None else list(devices)
+  shape = tuple(shape or (len(devices), 1))
   if len(shape) != 2 or min(shape) < 1:
     raise errors.UserError(
       f'A mesh is two positive numbers, data,model; got {shape}.'
     )
-  if shape[0] * shape[1] > jax.device_count():
+  if shape[0] * shape[1] > len(devices):
     raise errors.UserError(
       f'A mesh of {shape[0]}×{shape[1]} needs {shape[0] * shape[1]} devices; '
-      f'there are {jax.device_count()}.'
+      f'there are {len(devices)}.'
     )
   return jax.make_mesh(
     shape,
     (DATA, MODEL),
     axis_types=(AxisType.Explicit,) * 2,
-    devices=jax.devices()[: shape[0] * shape[1]],
+    devices=devices[: shape[0] * shape[1]],
   )
 
 

@@ -1,182 +1,182 @@
-"""Embeds a data set with a model, sharded over the mesh, into a store."""
+"""Embeds a data set with a model, over all devices, into a store."""
 
-from collections.abc import Callable
-from collections.abc import Iterator
 import dataclasses
 import os
-from typing import Any
+import time
 
 import jax
-import numpy as np
-import tqdm
+import jax.numpy as jnp
 
 from saejax import errors
 from saejax import pretrained
 from saejax import sharding
 from saejax import store as store_lib
-from saejax.data import captions
-from saejax.data import render
-from saejax.data import scenes
+from saejax.data import duplicates
 from saejax.data import specs
 from saejax.models import folder
-from saejax.models import preprocessing
-from saejax.store import shards
+from saejax.pipeline import embedders
+from saejax.pipeline import embedding_records
+from saejax.pipeline import embedding_scenes
+from saejax.pipeline import processes
+from saejax.store import writer as writer_lib
 
-P = jax.P
-_PER_SHARD = 4096  # Scenes of a shard: what a kill can cost.
-_BATCH = 256
-
-_SCENE_COLUMNS = ('group', 'split', 'pair')
-_TEXT_COLUMNS = (*_SCENE_COLUMNS, 'meaning')
+DTYPES = ('float32', 'bfloat16')
+embedder = embedders.embedder
 
 
-def _batched(
-  apply: Callable[..., jax.Array], params, mesh: jax.sharding.Mesh, d: int
-) -> Callable[[Any], np.ndarray]:
-  """A function of any number of rows, run in fixed batches over the mesh."""
-  # The towers leave their layout to the compiler: an embedding lookup is
-  # ambiguous under Explicit axes.
-  run = jax.jit(
-    jax.sharding.auto_axes(apply, out_sharding=P(sharding.DATA, None))
-  )
-  params = jax.device_put(params, jax.NamedSharding(mesh, P()))
-  batch = max(_BATCH - _BATCH % mesh.size, mesh.size)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EmbedConfig:
+  """Flags of `embed`.
 
-  def place(a, start):
-    a = a[start : start + batch]
-    # Filled up with copies of the last row: zeros are no image of any size.
-    short = [(0, batch - len(a))] + [(0, 0)] * (a.ndim - 1)
-    return jax.device_put(np.pad(a, short, 'edge'), P(sharding.DATA))
+  Attributes:
+    model: a model folder, an id on the hub, or the name of a model that ships.
+    dataset: a spec, see `data.specs`.
+    revision: branch, tag or commit on the hub; None for `main`.
+    offline: never ask the network for the model.
+    dtype: of the computation, one of DTYPES.
+    store_dtype: of the rows on disk, one of `store.DTYPES`.
+    batch: rows that all devices of a process compute at a time.
+    workers: threads that decode images; None for one a CPU.
+    near_duplicates: bits in which the hashes of two images may differ for
+      their groups to merge, 0 to 16; -1 never merges.
+    mesh: devices of a process that split the batch and the model, (data,
+      model); None has all split the batch.
+  """
 
-  def embed(rows) -> np.ndarray:
-    n = len(jax.tree.leaves(rows)[0])
-    out_ND = np.empty((n, d), np.float32)
-    with jax.set_mesh(mesh):
-      for start in range(0, n, batch):
-        placed = jax.tree.map(lambda a, s=start: place(a, s), rows)
-        # Cut on the host: a slice of rows split over devices has no layout.
-        found = np.asarray(run(params, placed))
-        out_ND[start : start + batch] = found[: n - start]
-    return out_ND
-
-  return embed
+  model: str
+  dataset: str = 'scenes'
+  revision: str | None = None
+  offline: bool = False
+  dtype: str = 'float32'
+  store_dtype: str = 'float32'
+  batch: int = embedders.BATCH
+  workers: int | None = None
+  near_duplicates: int = 3
+  mesh: tuple[int, int] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
-class Embedder:
-  """Both towers of a model, as functions of host arrays."""
+class Summary:
+  """What a finished store holds, and how fast this process was.
 
-  image: Callable[[preprocessing.Images], np.ndarray]
-  text: Callable[[np.ndarray], np.ndarray]
+  Attributes:
+    rows: of each stream.
+    skipped: records and captions that were left out.
+    written: rows that this process wrote in this run.
+    seconds: how long that took, compilation included.
+  """
+
+  rows: dict[str, int]
+  skipped: int
+  written: dict[str, int]
+  seconds: float
+
+  def line(self) -> str:
+    rows = ', '.join(f'{n:,} {name}' for name, n in self.rows.items())
+    rates = (
+      f'{n / self.seconds:,.0f} {"images" if name == "image" else "texts"}/s'
+      for name, n in self.written.items()
+      if n
+    )
+    return ', '.join([f'rows: {rows}; skipped: {self.skipped:,}', *rates])
 
 
-def embedder(vlm: folder.VLM, mesh: jax.sharding.Mesh) -> Embedder:
+def _check(config: EmbedConfig) -> None:
+  if config.dtype not in DTYPES:
+    raise errors.UserError(
+      f'--dtype={config.dtype} is unknown: choose {" or ".join(DTYPES)}.'
+    )
+  for name in ('batch', 'workers'):
+    value = getattr(config, name)
+    if value is not None and value < 1:
+      raise errors.UserError(f'--{name}={value} must be at least 1.')
+  if not -1 <= config.near_duplicates <= duplicates.MAX_DISTANCE:
+    raise errors.UserError(
+      f'--near_duplicates={config.near_duplicates} is outside '
+      f'0…{duplicates.MAX_DISTANCE}; -1 merges nothing.'
+    )
+
+
+def _open_writer(out: str, streams, about) -> store_lib.StoreWriter:
+  """The store in the making; the first process begins it."""
+  make = lambda: store_lib.StoreWriter(
+    out, streams, about, process=jax.process_index()
+  )
+  if processes.is_first():
+    writer = make()
+  processes.meet('the first process has begun the store')
+  if not processes.is_first():
+    writer = make()
+  processes.meet('every process has joined the store')
+  return writer
+
+
+def embed(config: EmbedConfig, out: str) -> Summary:
+  """Embeds a data set into a store.
+
+  A killed run, started again, goes on at the shard it was in, and gives the
+  same bytes. Several processes share the shards, each with its own devices,
+  and the first one finishes the store; `out` is a folder that all of them see.
+
+  Args:
+    config: what to embed, and how.
+    out: the store's folder.
+
+  Raises:
+    UserError, StoreError: something cannot be read, or `out` holds something
+      else.
+  """
+  _check(config)
+  data = specs.parse(config.dataset)
+  writer_lib.check_vacant(out)  # Before the model is loaded.
+  is_world = isinstance(data, specs.SceneSet)
+  kind = embedding_scenes if is_world else embedding_records
+  mesh = sharding.make_mesh(config.mesh, jax.local_devices())
+  name = config.model
+  ships = name in pretrained.names() and not os.path.isdir(name)
+  vlm = folder.load(
+    pretrained.path(name) if ships else name,
+    revision=config.revision,
+    offline=config.offline,
+    mesh=mesh,
+    dtype=jnp.dtype(config.dtype),
+  )
+  about = {'model': vlm.name, 'revision': vlm.revision, 'dtype': config.dtype}
+  if not is_world:
+    about['near_duplicates'] = config.near_duplicates
   d = vlm.module.config.projection_dim
-
-  def image(params, images):
-    pixels = vlm.pixels(images)
-    return vlm.module.apply({'params': params}, pixels, method='image')[0]
-
-  def text(params, ids_BT):
-    return vlm.module.apply({'params': params}, ids_BT, method='text')[0]
-
-  return Embedder(
-    image=_batched(image, vlm.params, mesh, d),
-    text=_batched(text, vlm.params, mesh, d),
+  writer = _open_writer(
+    out, kind.streams(data, d, config.store_dtype), about | kind.about(data)
+  )
+  start = time.perf_counter()
+  written = kind.write(
+    writer,
+    embedders.embedder(vlm, mesh, config.batch),
+    data,
+    config.workers or os.cpu_count() or 1,
+  )
+  seconds = time.perf_counter() - start
+  if processes.is_first():
+    processes.wait_for(lambda: _all_done(writer, kind.n_shards(data)))
+    manifest = kind.finish(writer, data, config.near_duplicates)
+  else:
+    processes.wait_for(lambda: writer.is_finished)
+    manifest = store_lib.Store(out).manifest
+  return Summary(
+    rows={name: manifest.rows(name) for name in manifest.streams},
+    skipped=manifest.about.get('skipped', {}).get('total', 0),
+    written=written,
+    seconds=seconds,
   )
 
 
-def _scene_rows(data: specs.SceneSet, start: int, stop: int):
-  """A run of scenes with the columns that both streams share."""
-  sampled = scenes.sample(data.world, np.arange(start, stop))
-  index_N = sampled.index_N
-  split_N = store_lib.assign_splits(index_N, data.splits, seed=data.seed)
-  return sampled, {'group': index_N, 'pair': index_N, 'split': split_N}
-
-
-def _images(vlm, embed: Embedder, data: specs.SceneSet, start, stop):
-  sampled, columns = _scene_rows(data, start, stop)
-  labels_NF = scenes.present(sampled).astype(np.uint8)
-  drawn = render.render(sampled, vlm.pixels.side)
-  x_ND = embed.image(vlm.pixels.shape(drawn))
-  sidecar = [{'scene': int(i)} for i in sampled.index_N]
-  return x_ND, columns | {'labels': labels_NF}, sidecar
-
-
-def _texts(vlm, embed: Embedder, data: specs.SceneSet, start, stop):
-  sampled, columns = _scene_rows(data, start, stop)
-  said = [captions.caption(data.world, sampled, j) for j in range(data.texts)]
-  # The captions of an image lie together.
-  weave = lambda parts: np.stack(parts, 1).reshape(-1, *parts[0].shape[1:])
-  text = [
-    t for group in zip(*(s.text for s in said), strict=True) for t in group
-  ]
-  columns = {k: np.repeat(v, data.texts) for k, v in columns.items()}
-  columns['meaning'] = weave([s.meaning_N for s in said])
-  columns['labels'] = weave([s.mentioned_NF for s in said]).astype(np.uint8)
-  x_ND = embed.text(vlm.tokenize(text))
-  return x_ND, columns, [{'caption': t} for t in text]
-
-
-def about(vlm: folder.VLM, data: specs.SceneSet) -> dict[str, Any]:
-  """What the manifest says of the rows' origin."""
-  return {
-    'model': vlm.name,
-    'revision': None,
-    'dataset': {'name': 'scenes', **dataclasses.asdict(data)},
-    'licence': 'Apache-2.0',
-    'citation': 'The procedural world of saejax.',
-  }
-
-
-def embed_scenes(model: str, dataset: str, out: str) -> None:
-  """Embeds images and captions of the procedural world into a store.
-
-  Streams `image` and `text`, with the factors present and mentioned as labels.
-  A killed run, started again, goes on at the shard it was in.
-
-  Args:
-    model: a model folder, or the name of a model that ships.
-    dataset: a spec, see `data.specs`.
-    out: the store's folder.
-  """
-  data = specs.parse(dataset)
-  if not isinstance(data, specs.SceneSet):
-    raise errors.UserError(
-      f'--dataset={dataset} can be read, but only the procedural world can be '
-      'embedded so far: use scenes, or import_embeddings for vectors that you '
-      'have.'
-    )
-  ships = model in pretrained.names() and not os.path.isdir(model)
-  vlm = folder.load(pretrained.path(model) if ships else model)
-  d = vlm.module.config.projection_dim
-  streams = {
-    'image': store_lib.StreamSpec(
-      d=d, columns=_SCENE_COLUMNS, labels=scenes.FACTORS
-    ),
-    'text': store_lib.StreamSpec(
-      d=d, modality='text', columns=_TEXT_COLUMNS, labels=scenes.FACTORS
-    ),
-  }
-  writer = store_lib.StoreWriter(out, streams, about(vlm, data))
-  embed = embedder(vlm, sharding.make_mesh())
-  for stream, index, bounds in _todo(writer, data):
-    make = _images if stream == 'image' else _texts
-    writer.write(stream, index, *make(vlm, embed, data, *bounds))
-  writer.finish()
-
-
-def _todo(
-  writer: store_lib.StoreWriter, data: specs.SceneSet
-) -> Iterator[tuple[str, int, tuple[int, int]]]:
-  """Shards not on disk yet, with a progress bar over images and texts."""
-  bounds = shards.shard_bounds(data.n, _PER_SHARD)
-  rows = {'image': 1, 'text': data.texts}
-  with tqdm.tqdm(
-    total=data.n * (1 + data.texts), unit='row', unit_scale=True, disable=None
-  ) as bar:
-    for stream, each in rows.items():
-      for index, (start, stop) in enumerate(bounds):
-        if not writer.is_done(stream, index):
-          yield stream, index, (start, stop)
-        bar.update((stop - start) * each)
+def _all_done(writer: store_lib.StoreWriter, n_shards: dict[str, int]) -> bool:
+  """Whether every process has written every shard."""
+  is_done = lambda: all(
+    writer.is_done(name, index)
+    for name, n in n_shards.items()
+    for index in range(n)
+  )
+  if not is_done():
+    writer.reload()
+  return is_done()

@@ -124,7 +124,8 @@ def quickstart(
     model = _model(config, out)
   with _stage(say, f'2/5 Embedding {config.scenes:,} scenes and captions'):
     if not os.path.exists(os.path.join(store, store_lib.MANIFEST)):
-      embedding.embed_scenes(model, config.dataset, store)
+      asked = embedding.EmbedConfig(model=model, dataset=config.dataset)
+      embedding.embed(asked, store)
   dictionaries = {}
   ks = ', '.join(map(str, config.ks))
   with _stage(say, f'3/5 Training dictionaries of {config.latents} (k={ks})'):

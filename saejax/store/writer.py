@@ -56,10 +56,12 @@ class StoreWriter:
   A store in the making holds finished shards and a journal with a line for
   each. Opening the writer again with the same streams and the same `about`
   reads the journal: `is_done` tells which shards need not be made again. With
-  anything else the folder is refused, and left as it is.
+  anything else the folder is refused, and left as it is. A store whose writer
+  was killed after the manifest, before the journal was gone, is all done.
 
   Several processes may write one store: each has its own `process` number and
-  its own shards; one of them calls `finish` when all are done.
+  its own shards; one of them calls `finish` when all are done, which `reload`
+  finds out. Shards may be of any number of rows, none included.
   """
 
   def __init__(
@@ -80,9 +82,10 @@ class StoreWriter:
     spec = json.loads(json.dumps(spec))  # As it will read back.
     check_vacant(path, spec)
     os.makedirs(path, exist_ok=True)
-    manifest_lib.write_json(os.path.join(path, _SPEC), spec)
+    if not os.path.exists(os.path.join(path, _SPEC)):
+      manifest_lib.write_json(os.path.join(path, _SPEC), spec)
     self._mend_journal()
-    self._done = {(r['stream'], r['index']) for r in self._records()}
+    self.reload()
 
   def _mend_journal(self) -> None:
     """Cuts off a line that a kill left half-written, so that none joins it."""
@@ -91,21 +94,34 @@ class StoreWriter:
     with open(self._journal, 'r+b') as f:
       f.truncate(f.read().rfind(b'\n') + 1)
 
-  def _records(self) -> list[dict[str, Any]]:
-    """Journal lines of all processes; a torn last line does not count."""
-    records = {}
+  @property
+  def is_finished(self) -> bool:
+    """Whether the manifest is there."""
+    return os.path.exists(os.path.join(self.path, manifest_lib.MANIFEST))
+
+  def reload(self) -> None:
+    """Reads what every process has finished so far."""
+    self._lines: dict[tuple[str, int], dict[str, Any]] = {}
     for name in sorted(os.listdir(self.path)):
       if not (name.startswith(_JOURNAL) and name.endswith('.jsonl')):
         continue
       with open(os.path.join(self.path, name), encoding='utf-8') as f:
         for line in f:
-          if line.endswith('\n'):
-            record = json.loads(line)
-            records[record['stream'], record['index']] = record
-    return list(records.values())
+          if line.endswith('\n'):  # A torn last line does not count.
+            self._keep(json.loads(line))
+
+  def _keep(self, line: dict[str, Any]) -> None:
+    """Takes a line of the journal, unless a later one is there."""
+    key = line['stream'], line['index']
+    if line['turn'] >= self._lines.get(key, line)['turn']:
+      self._lines[key] = line
 
   def is_done(self, stream: str, index: int) -> bool:
-    return (stream, index) in self._done
+    return self.is_finished or (stream, index) in self._lines
+
+  def notes(self, stream: str) -> dict[int, Any]:
+    """What was noted with each finished shard of a stream, by its index."""
+    return {i: r['notes'] for (s, i), r in self._lines.items() if s == stream}
 
   def write(
     self,
@@ -114,6 +130,7 @@ class StoreWriter:
     x_ND: np.ndarray,
     columns: Mapping[str, np.ndarray],
     sidecar: Sequence[Mapping[str, Any]] | None = None,
+    notes: Any = None,
   ) -> None:
     """Writes shard `index` of a stream, and its line in the journal.
 
@@ -123,6 +140,7 @@ class StoreWriter:
       x_ND: rows [N, D], cast to the stream's dtype.
       columns: int arrays [N] for each column, and `labels` [N, F] if any.
       sidecar: a JSON object for each row: what the caption or image was.
+      notes: JSON that outlives a kill but not `finish`, see `notes`.
     """
     spec = self.streams[stream]
     self._check(stream, x_ND, columns, sidecar)
@@ -146,15 +164,35 @@ class StoreWriter:
         sidecar_sha256=files.sha256(os.path.join(self.path, words)),
       )
     split_N = columns.get('split', np.zeros(len(x_ND), np.int8))
-    record = dataclasses.asdict(shard) | {
-      'stream': stream,
-      'sums': _sums(x_ND, split_N),
-    }
+    self._append(
+      dataclasses.asdict(shard)
+      | {'stream': stream, 'sums': _sums(x_ND, split_N), 'notes': notes}
+    )
+
+  def replace_columns(
+    self, stream: str, index: int, columns: Mapping[str, np.ndarray]
+  ) -> None:
+    """Writes a finished shard anew with other values in some columns.
+
+    For what is known only when all rows are, such as groups that merge. Rows,
+    words and notes stay; so must the types of the columns.
+    """
+    line = self._lines[stream, index]
+    file = os.path.join(self.path, line['file'])
+    arrays = files.map_arrays(file) | dict(columns)
+    files.write_arrays(file, arrays)
+    sums = _sums(arrays['x'], arrays['split'])
+    self._append(line | {'sha256': files.sha256(file), 'sums': sums})
+
+  def _append(self, line: dict[str, Any]) -> None:
+    """Adds a line to this process's journal; later turns count."""
+    before = self._lines.get((line['stream'], line['index']), {'turn': -1})
+    line = line | {'turn': before['turn'] + 1}
     with open(self._journal, 'a', encoding='utf-8') as f:
-      f.write(json.dumps(record) + '\n')
+      f.write(json.dumps(line) + '\n')
       f.flush()
       os.fsync(f.fileno())
-    self._done.add((stream, index))
+    self._keep(line)
 
   def _check(self, stream, x_ND, columns, sidecar):
     spec = self.streams[stream]
@@ -184,9 +222,18 @@ class StoreWriter:
         f'{len(x_ND)} vectors.'
       )
 
-  def finish(self) -> manifest_lib.Manifest:
-    """Writes the manifest over every process's shards; removes the journal."""
-    records = sorted(self._records(), key=lambda r: r['index'])
+  def finish(
+    self, found: Mapping[str, Any] | None = None
+  ) -> manifest_lib.Manifest:
+    """Writes the manifest over every process's shards; removes the journal.
+
+    `found` is added to `about`: what was not known before all was done.
+    """
+    if self.is_finished:
+      self._clear()
+      return manifest_lib.read_manifest(self.path)
+    self.reload()
+    records = sorted(self._lines.values(), key=lambda r: r['index'])
     fields = {f.name for f in dataclasses.fields(Shard)}
     shards, stats = {}, {}
     for name, spec in self.streams.items():
@@ -206,15 +253,19 @@ class StoreWriter:
       shards=shards,
       stats=stats,
       normalised=all(s['unit'] for r in records for s in r['sums'].values()),
-      about=self.about,
+      about=self.about | dict(found or {}),
     )
     manifest_lib.write_json(
       os.path.join(self.path, manifest_lib.MANIFEST), manifest.to_json()
     )
-    for name in os.listdir(self.path):
-      if name.startswith(_JOURNAL):
-        os.remove(os.path.join(self.path, name))
+    self._clear()
     return manifest
+
+  def _clear(self) -> None:
+    """Removes the journal; the spec last, by which a kill here is known."""
+    names = [n for n in os.listdir(self.path) if n.startswith(_JOURNAL)]
+    for name in sorted(names, key=_SPEC.__eq__):
+      os.remove(os.path.join(self.path, name))
 
 
 def check_vacant(path: str, spec: Mapping[str, Any] | None = None) -> None:
@@ -227,8 +278,9 @@ def check_vacant(path: str, spec: Mapping[str, Any] | None = None) -> None:
     return
   if not os.path.isdir(path):
     raise StoreError(f'Cannot write a store at {path}: it is a file.')
-  names = os.listdir(path)
-  if manifest_lib.MANIFEST in names:
+  # A kill can leave the spec half-written, and nothing else yet.
+  names = [n for n in os.listdir(path) if n != f'{_SPEC}.tmp']
+  if manifest_lib.MANIFEST in names and _SPEC not in names:
     raise StoreError(
       f'{path} already holds a finished store. Choose another folder, or '
       'delete this one.'

@@ -265,10 +265,26 @@ CASES = (
       ),
     )
   ),
-  ('embed', '--model={d}/none', 'none is not a model folder'),
+  ('embed', '--model={d}/none', 'There is no model .*none: expected a folder'),
   ('embed', '--model={d}/none --dataset=words', 'names no kind of data set'),
   ('embed', '--model={d}/none --dataset=coco', 'lacks annotations= and images'),
   ('embed', '--model={d}/none --dataset=scenes:n=x', 'n=x is not of the right'),
+  *(
+    ('embed', f'--model={{d}}/none {flags}', message)
+    for flags, message in (
+      ('--dataset=folder:path={d}/none', 'none is not there; expected a folde'),
+      ('--dataset=folder:path={d}/run', 'run holds no table of captions'),
+      ('--dataset=folder:path={d}/run,n=3', "'n' is unknown; known are limit"),
+      ('--batch=0', '--batch=0 must be at least 1'),
+      ('--workers=0', '--workers=0 must be at least 1'),
+      ('--near_duplicates=65', '--near_duplicates=65 is outside 0…16'),
+      ('--dtype=int8', '--dtype=int8: value should be one of'),
+      ('--mesh=64,1', 'needs 64 devices; there are 1'),
+      ('--process_id=1', '--coordinator and --num_processes is missing'),
+      ('--out={d}/store', 'already holds a finished store'),
+      ('--out={d}/run', 'run holds other files .*Choose an empty'),
+    )
+  ),
   ('train_vlm', '--steps=0', '--steps=0 must be positive'),
   ('train_vlm', '--out={d}/run', 'holds another run. Add --resume'),
 )
@@ -349,7 +365,7 @@ class InputsTest(MistakeTest):
 
   def test_nothing_of_libraries_is_printed_beside_the_line(self):
     given = ['--model=/none', f'--out={self.d}/out']
-    self.assert_told(programs.run_alone('embed', given), 'not a model folder')
+    self.assert_told(programs.run_alone('embed', given), 'There is no model')
 
 
 class LaunchTest(absltest.TestCase):

@@ -6,17 +6,16 @@ from unittest import mock
 from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
-from PIL import Image
 
 from saejax import errors
 from saejax import pretrained
-from saejax import sharding
 from saejax import store
 from saejax.data import captions
 from saejax.data import render
 from saejax.data import scenes
 from saejax.models import folder
 from saejax.pipeline import embedding
+from saejax.pipeline import embedding_scenes
 
 N, TEXTS = 40, 3
 SPEC = f'scenes:n={N},seed=7,texts={TEXTS}'
@@ -30,13 +29,9 @@ def contents(path: str) -> dict[str, bytes]:
   return found
 
 
-def folder_set(test: absltest.TestCase) -> str:
-  """A data set that can be read: a folder of one picture and its caption."""
-  path = test.create_tempdir().full_path
-  Image.new('RGB', (8, 8)).save(os.path.join(path, 'a.png'))
-  with open(os.path.join(path, 'captions.jsonl'), 'w') as f:
-    f.write('{"image": "a.png", "caption": "black"}\n')
-  return path
+def embed(out: str, spec: str = SPEC, model: str = 'clip-scenes', **given):
+  config = embedding.EmbedConfig(model=model, dataset=spec, **given)
+  return embedding.embed(config, out)
 
 
 class EmbeddingTest(parameterized.TestCase):
@@ -44,10 +39,10 @@ class EmbeddingTest(parameterized.TestCase):
     super().setUp()
     self.out = os.path.join(self.create_tempdir().full_path, 'store')
     # So that so few scenes are several shards.
-    self.enter_context(mock.patch.object(embedding, '_PER_SHARD', 16))
+    self.enter_context(mock.patch.object(embedding_scenes, 'PER_SHARD', 16))
 
   def test_rows_are_the_models_and_lie_beside_their_words(self):
-    embedding.embed_scenes('clip-scenes', SPEC, self.out)
+    embed(self.out)
     self.assertEmpty(list(store.validate(self.out)))
     found = store.Store(self.out)
     vlm = folder.load(pretrained.path('clip-scenes'))
@@ -93,7 +88,7 @@ class EmbeddingTest(parameterized.TestCase):
   @parameterized.parameters(1, 4)
   def test_killed_and_run_again_it_is_the_same_to_the_byte(self, after):
     whole = f'{self.out}-whole'
-    embedding.embed_scenes('clip-scenes', SPEC, whole)
+    embed(whole)
     write, calls = store.StoreWriter.write, []
 
     def dying(writer, stream, index, *rest):
@@ -106,7 +101,7 @@ class EmbeddingTest(parameterized.TestCase):
       mock.patch.object(store.StoreWriter, 'write', dying),
       self.assertRaises(KeyboardInterrupt),
     ):
-      embedding.embed_scenes('clip-scenes', SPEC, self.out)
+      embed(self.out)
     again = []
     with mock.patch.object(
       store.StoreWriter,
@@ -116,15 +111,13 @@ class EmbeddingTest(parameterized.TestCase):
         write(writer, stream, index, *rest),
       ),
     ):
-      embedding.embed_scenes('clip-scenes', SPEC, self.out)
+      embed(self.out)
     self.assertEmpty(set(calls) & set(again))
     self.assertEqual(contents(self.out), contents(whole))
 
   def test_one_device_gives_the_rows_of_eight(self):
-    embedding.embed_scenes('clip-scenes', SPEC, self.out)
-    make_mesh = sharding.make_mesh
-    with mock.patch.object(sharding, 'make_mesh', lambda: make_mesh((1, 1))):
-      embedding.embed_scenes('clip-scenes', SPEC, f'{self.out}-1')
+    embed(self.out)
+    embed(f'{self.out}-1', mesh=(1, 1))
     for name in ('image', 'text'):
       a, b = (store.Store(p)[name] for p in (self.out, f'{self.out}-1'))
       np.testing.assert_allclose(
@@ -133,21 +126,26 @@ class EmbeddingTest(parameterized.TestCase):
 
   def test_mistakes_are_told_and_leave_nothing(self):
     for model, spec, message in (
-      ('clip-nothing', SPEC, 'clip-nothing is not a model folder'),
+      ('clip-nothing', SPEC, 'There is no model clip-nothing'),
       ('clip-scenes', 'imagenet', 'names no kind of data set that is known'),
       ('clip-scenes', 'scenes:n=0', 'must be at least 1'),
       ('clip-scenes', 'scenes:captions=rude', "captions='rude' is unknown"),
-      ('clip-scenes', f'folder:path={folder_set(self)}', 'only the procedural'),
+      ('clip-scenes', 'folder:path=/none', '/none is not there'),
     ):
       with self.assertRaisesRegex(errors.UserError, message):
-        embedding.embed_scenes(model, spec, self.out)
+        embed(self.out, spec, model)
       self.assertFalse(os.path.exists(self.out))
 
   def test_other_scenes_do_not_join_a_store_in_the_making(self):
-    with mock.patch.object(store.StoreWriter, 'finish', lambda writer: None):
-      embedding.embed_scenes('clip-scenes', SPEC, self.out)
+    with (
+      mock.patch.object(
+        store.StoreWriter, 'finish', side_effect=KeyboardInterrupt
+      ),
+      self.assertRaises(KeyboardInterrupt),
+    ):
+      embed(self.out)
     with self.assertRaisesRegex(store.StoreError, 'other settings'):
-      embedding.embed_scenes('clip-scenes', f'{SPEC},captions=full', self.out)
+      embed(self.out, f'{SPEC},captions=full')
 
 
 if __name__ == '__main__':

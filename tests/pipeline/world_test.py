@@ -29,7 +29,9 @@ def setUpModule():
   # As on a laptop: the fake devices of the other tests only cost time here.
   make_mesh = sharding.make_mesh
   one = mock.patch.object(
-    sharding, 'make_mesh', lambda shape=None: make_mesh(shape or (1, 1))
+    sharding,
+    'make_mesh',
+    lambda shape=None, devices=None: make_mesh(shape or (1, 1), devices),
   )
   unittest.addModuleCleanup(one.stop)
   one.start()
@@ -38,7 +40,8 @@ def setUpModule():
 def study(folder: str, config: quickstart.QuickstartConfig):
   """Entries and arrays of the quickstart's dictionary, without its twin."""
   store = os.path.join(folder, 'store')
-  embedding.embed_scenes('clip-scenes', config.dataset, store)
+  asked = embedding.EmbedConfig(model='clip-scenes', dataset=config.dataset)
+  embedding.embed(asked, store)
   sae = loop.train(
     quickstart.training(config, store, config.k), os.path.join(folder, 'run')
   )
