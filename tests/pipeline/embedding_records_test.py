@@ -243,6 +243,21 @@ class RecordsTest(Pictured):
     ):
       self.embed(f'{self.out}-nan')
 
+  def test_shards_without_any_row_are_sound(self):
+    whole = self.embed()
+    with mock.patch.object(embedding_records, 'PER_SHARD', 1):
+      found = self.embed(f'{self.out}-thin')
+    rows_N = [shard.rows for shard in found.manifest.shards['image']]
+    self.assertEqual(rows_N, [int(i in pictured.USED) for i in range(N)])
+    self.assertEmpty(list(store.validate(found.path)))
+    for name in whole.streams:
+      a, b = whole[name], found[name]
+      rows = a.rows('all')
+      np.testing.assert_allclose(a.take(rows), b.take(rows), atol=1e-6)
+      self.assertEqual(a.words(rows), b.words(rows))
+      for column in a.spec.columns:
+        np.testing.assert_array_equal(a.column(column), b.column(column))
+
   def test_nothing_usable_is_told(self):
     for name in os.listdir(self.root):
       if name.endswith('.png'):

@@ -18,12 +18,15 @@ USED = tuple(i for i in range(N) if i not in BROKEN)
 
 
 def tower(apply, params, mesh, batch, d, precision) -> embedders.Tower:
-  """In place of `embedders._tower`: unit rows by a projection, in no time."""
+  """In place of `embedders._tower`: unit rows by sums of sines, in no time.
+
+  Padding of texts is 0 and adds nothing.
+  """
   del apply, params, mesh, precision
 
   def start(inputs):
     x_BP = np.asarray(inputs, np.float64).reshape(len(inputs), -1)
-    rows_BD = np.stack([np.cos(x_BP * (i + 1)).sum(1) for i in range(d)], 1)
+    rows_BD = np.stack([np.sin(x_BP * (i + 1)).sum(1) for i in range(d)], 1)
     return (rows_BD / np.linalg.norm(rows_BD, axis=1, keepdims=True)).astype(
       np.float32
     )
