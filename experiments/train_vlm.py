@@ -29,12 +29,12 @@ MODEL = flags.DEFINE_enum(
 )
 
 
-def _default(name: str) -> str:
-  """What the models that ship have, for --help."""
+def _told(name: str, help_: str) -> str:
+  """A flag's help, with what the models that ship have."""
   by_model = {m: getattr(c, name) for m, c in vlm_models.SHIPPED.items()}
   if len(set(by_model.values())) == 1:
-    return f'[{by_model["clip"]}]'
-  return f'[{", ".join(f"{m} {v}" for m, v in by_model.items())}]'
+    return f'{help_} [{by_model["clip"]}]'
+  return f'{help_} [{", ".join(f"{m} {v}" for m, v in by_model.items())}]'
 
 
 flags.DEFINE_enum(
@@ -44,26 +44,56 @@ flags.DEFINE_enum(
   'What captions say: a random part of the scene; all of it; or another scene. '
   'The last two are control worlds. [partial]',
 )
-for _name, _help in (
-  ('seed', 'Of the initial weights and the world.'),
-  ('steps', 'Steps of training to match images and captions.'),
-  ('caption_steps', "Steps in which aimv2's image tower learns to caption."),
-  ('batch', 'Image-caption pairs a step.'),
-  ('d', 'Width of the shared space; of a siglip, the vision width.'),
-  ('patch', 'Pixels of a side of a patch; images have 48.'),
-  ('vision_width', 'Of the vision tower.'),
-  ('vision_layers', 'Of the vision tower.'),
-  ('text_width', 'Of the text tower.'),
-  ('text_layers', 'Of the text tower.'),
-  ('log_every', 'Steps between metrics.'),
-  ('checkpoint_every', 'Steps between checkpoints.'),
-):
-  flags.DEFINE_integer(_name, None, f'{_help} {_default(_name)}')
-for _name, _help in (
-  ('lr', 'Peak learning rate.'),
-  ('weight_decay', 'Of matrices, in AdamW.'),
-):
-  flags.DEFINE_float(_name, None, f'{_help} {_default(_name)}')
+flags.DEFINE_integer(
+  'seed', None, _told('seed', 'Of the initial weights and the world.')
+)
+flags.DEFINE_integer(
+  'steps',
+  None,
+  _told('steps', 'Steps of training to match images and captions.'),
+)
+flags.DEFINE_integer(
+  'caption_steps',
+  None,
+  _told(
+    'caption_steps', "Steps in which aimv2's image tower learns to caption."
+  ),
+)
+flags.DEFINE_integer(
+  'batch', None, _told('batch', 'Image-caption pairs a step.')
+)
+flags.DEFINE_integer(
+  'd',
+  None,
+  _told('d', 'Width of the shared space; of a siglip, the vision width.'),
+)
+flags.DEFINE_integer(
+  'patch', None, _told('patch', 'Pixels of a side of a patch; images have 48.')
+)
+flags.DEFINE_integer(
+  'vision_width', None, _told('vision_width', 'Of the vision tower.')
+)
+flags.DEFINE_integer(
+  'vision_layers', None, _told('vision_layers', 'Of the vision tower.')
+)
+flags.DEFINE_integer(
+  'text_width', None, _told('text_width', 'Of the text tower.')
+)
+flags.DEFINE_integer(
+  'text_layers', None, _told('text_layers', 'Of the text tower.')
+)
+flags.DEFINE_integer(
+  'log_every', None, _told('log_every', 'Steps between metrics.')
+)
+flags.DEFINE_integer(
+  'checkpoint_every',
+  None,
+  _told('checkpoint_every', 'Steps between checkpoints.'),
+)
+flags.DEFINE_float('lr', None, _told('lr', 'Peak learning rate.'))
+flags.DEFINE_float(
+  'weight_decay', None, _told('weight_decay', 'Of matrices, in AdamW.')
+)
 
 
 def main() -> None:

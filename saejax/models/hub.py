@@ -20,7 +20,8 @@ from huggingface_hub import utils as hub_utils
 from saejax import errors
 from saejax.models import checkpoints
 
-_CONFIG, _PREPROCESSOR = 'config.json', 'preprocessor_config.json'
+_CONFIG = 'config.json'
+_PREPROCESSORS = ('preprocessor_config.json', 'processor_config.json')
 _TOKENIZERS = (
   'tokenizer.json',
   'vocab.json',
@@ -29,7 +30,7 @@ _TOKENIZERS = (
 )
 # All that is downloaded but for the weights.
 _FILES = (
-  _CONFIG, _PREPROCESSOR, 'processor_config.json', *_TOKENIZERS,
+  _CONFIG, *_PREPROCESSORS, *_TOKENIZERS,
   'tokenizer_config.json', 'special_tokens_map.json', 'added_tokens.json',
   'merges.txt', 'chat_template.json', 'chat_template.jinja',
 )  # fmt: skip
@@ -136,9 +137,8 @@ def _is_usable(path: str, whole: bool) -> bool:
   except errors.UserError:
     return False
   names = os.listdir(path)
-  return not whole or (
-    _PREPROCESSOR in names and any(name in names for name in _TOKENIZERS)
-  )
+  has_any = lambda wanted: any(name in names for name in wanted)
+  return not whole or (has_any(_PREPROCESSORS) and has_any(_TOKENIZERS))
 
 
 def _download(model: str, revision: str | None) -> str:
