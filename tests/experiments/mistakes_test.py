@@ -252,7 +252,11 @@ CASES = (
     )
   ),
   ('analyse', f'{SAE} {STORE} --out={{d}}/store', 'store holds other files'),
-  ('analyse', f'--sae={{d}}/signed {STORE}', 'has codes of both signs'),
+  (
+    'analyse',
+    f'--sae={{d}}/signed {STORE} --nosurrogate',
+    'has codes of both signs',
+  ),
   ('quickstart', '--arch=relu', '--arch=relu: value should be one of'),
   ('analyse', f'{SAE} --store={{d}}/trainonly', 'no rows in val. Give its'),
   ('evaluate', f'{SAE} --store={{d}}/trainonly', 'no rows in test. Give its'),
