@@ -212,7 +212,7 @@ def make_plan(config: TrainConfig) -> Plan:
   shares = parse_mix(config.mix, streams, rows)
   d, total = streams[0].d, sum(map(len, rows))
   latents = config.latents or round(d * (config.expansion or 8))
-  if config.k > latents:
+  if nn.ARCHITECTURES[config.arch].meets_k and config.k > latents:
     raise errors.UserError(
       f'--k={config.k} is larger than the dictionary: it has {latents} '
       'concepts.'
@@ -226,7 +226,7 @@ def make_plan(config: TrainConfig) -> Plan:
   fields = dict(
     d=d,
     s=latents,
-    k=config.k,
+    k=min(config.k, latents),  # Where k is ignored it may be larger.
     modalities=modalities,
     use_b_dec=config.use_b_dec,
     dtype=config.dtype,

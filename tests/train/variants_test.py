@@ -98,6 +98,11 @@ class VariantTest(parameterized.TestCase):
     active = found.z_nS.nnz / len(found.rows_n)
     self.assertBetween(active, 3, 9)
 
+  def test_a_k_that_is_ignored_is_no_mistake(self):
+    asked = self.config('relu', k=65, steps=1)
+    sae, _ = io.load(loop.train(asked, self.out))
+    self.assertEqual(sae.s, 64)
+
   def test_mistakes_are_told_and_leave_nothing(self):
     for arch, settings, message in (
       ('topk', {'l1': 1.0}, '--l1 is not for --arch=topk: .*relu, gated, p_a'),
