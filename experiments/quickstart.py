@@ -13,7 +13,6 @@ import os
 from absl import flags
 
 from saejax import errors
-from saejax import nn
 from saejax import program
 from saejax.pipeline import quickstart
 
@@ -35,7 +34,7 @@ flags.DEFINE_enum(
   'What captions say: a random part of the scene; all of it; or another scene. '
   'The last two are control worlds.',
 )
-flags.DEFINE_enum('arch', C.arch, sorted(nn.ARCHITECTURES), 'SAE variant.')
+flags.DEFINE_enum('arch', C.arch, quickstart.ARCHS, 'SAE variant.')
 flags.DEFINE_integer('latents', C.latents, 'Dictionary size.')
 flags.DEFINE_integer('steps', C.steps, 'Training steps of each dictionary.')
 flags.DEFINE_bool(

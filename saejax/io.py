@@ -19,10 +19,6 @@ from saejax.store import manifest
 FORMAT = 'saejax-sae'
 VERSION = 1
 CONFIG, WEIGHTS = 'config.json', 'sae.safetensors'
-_COLLECTIONS = {
-  'params': ('w_enc', 'b_enc', 'w_dec', 'b_dec'),
-  'constants': ('center', 'scale', 'threshold'),
-}
 # What a module is made of; the rest of `config.json` says where it came from.
 _FIELDS = ('d', 's', 'k', 'modalities', 'use_b_dec')
 
@@ -52,7 +48,7 @@ def save(
     'format': FORMAT,
     'version': VERSION,
     'arch': arch,
-    **{name: getattr(sae, name) for name in _FIELDS},
+    **{name: getattr(sae, name) for name in (*_FIELDS, *nn.own_fields(arch))},
     'provenance': dict(provenance or {}),
   }
   os.makedirs(path, exist_ok=True)
@@ -91,9 +87,10 @@ def load(path: str | os.PathLike[str]) -> tuple[nn.LinearSAE, types.ArrayTree]:
   path = os.fspath(path)
   config = read_config(path)
   try:
-    fields = {name: config[name] for name in _FIELDS}
-    fields['modalities'] = tuple(fields['modalities'])
-    sae = nn.ARCHITECTURES[config['arch']](**fields)
+    arch = config['arch']
+    names = (*_FIELDS, *nn.own_fields(arch))
+    as_tuple = lambda v: tuple(v) if isinstance(v, list) else v
+    sae = nn.ARCHITECTURES[arch](**{n: as_tuple(config[n]) for n in names})
     expected = jax.eval_shape(
       lambda: sae.init(jax.random.key(0), method=lambda module: module.w_dec)
     )

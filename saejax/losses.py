@@ -1,9 +1,12 @@
 """Losses: functions of (batch, out, params), dimensionless, on the mean row."""
 
+from collections.abc import Callable
+
 import jax
 from jax import lax
 import jax.numpy as jnp
 
+from saejax import nn
 from saejax import ops
 from saejax import sharding
 from saejax import types
@@ -15,11 +18,15 @@ def residual(batch: types.Batch, out: types.Output) -> jax.Array:
   return (batch.target_BD - out.xhat_BD) * out.aux['scale_B1']
 
 
+def _spread(out: types.Output) -> jax.Array:
+  """Σ‖u − ū‖² of the batch."""
+  u_BD = out.aux['u_BD']
+  return jnp.sum((u_BD - jnp.mean(u_BD, axis=0, keepdims=True)) ** 2)
+
+
 def unexplained(batch: types.Batch, out: types.Output) -> jax.Array:
   """Σ‖u − û‖² / Σ‖u − ū‖², the share of the batch's variance not explained."""
-  u_BD = out.aux['u_BD']
-  spread_BD = u_BD - jnp.mean(u_BD, axis=0, keepdims=True)
-  return jnp.sum(residual(batch, out) ** 2) / jnp.sum(spread_BD**2)
+  return jnp.sum(residual(batch, out) ** 2) / _spread(out)
 
 
 def aux_k(
@@ -28,27 +35,30 @@ def aux_k(
   params: types.ArrayTree,
   dead_S: jax.Array,
   k: int,
+  signed: bool = False,
 ) -> jax.Array:
   """AuxK: dead concepts reconstruct the residual (arXiv 2406.04093, A.2).
 
   The k largest pre-activations of dead concepts in each row are decoded to
   predict what the live ones missed. Gradients reach encoder and decoder of the
-  dead alone.
+  dead alone. Where codes are signed, the largest are those of largest |pre|.
 
   Returns:
     ‖e − ê‖² / ‖e‖², or 0 while none is dead.
   """
   e_BD = lax.stop_gradient(residual(batch, out))
   dead_BS = jnp.broadcast_to(dead_S[None], out.aux['pre_BS'].shape)
+  never = 0.0 if signed else -jnp.inf
   values_BK, index_BK = ops.top_k(
-    jnp.where(dead_BS, out.aux['pre_BS'], -jnp.inf),
+    jnp.where(dead_BS, out.aux['pre_BS'], never),
     k,
+    by_magnitude=signed,
     batch_axis=sharding.axis(sharding.DATA),
     axis=sharding.axis(sharding.MODEL),
   )
   # Fewer than k may be dead. No ReLU: a concept that is dead because all its
   # pre-activations are negative would get no gradient through one.
-  is_dead_BK = jnp.isfinite(values_BK)
+  is_dead_BK = values_BK != never
   codes = types.Sparse(
     values_BK=jnp.where(is_dead_BK, values_BK, 0),
     index_BK=jnp.where(is_dead_BK, index_BK, dead_S.shape[0]),
@@ -56,3 +66,97 @@ def aux_k(
   ehat_BD = linear.decode_with(codes, params['w_dec'])
   loss = jnp.sum((e_BD - ehat_BD) ** 2) / jnp.sum(e_BD**2)
   return jnp.where(jnp.any(dead_S), loss, 0.0)
+
+
+Penalty = Callable[
+  [nn.LinearSAE, types.Batch, types.Output, types.ArrayTree, jax.Array],
+  jax.Array,
+]
+_WARMUP = 0.05  # Share of the steps over which λ rises.
+_SMALL, _TINY = 1e-3, 1e-12
+
+
+def _norms(out: types.Output, params: types.ArrayTree, z_BS) -> jax.Array:
+  """z_i ‖d_i‖ in units of the rows' spread √E‖u − ū‖²."""
+  norm_S = jnp.linalg.norm(params['w_dec'], axis=1)
+  unit = jnp.sqrt(_spread(out) / z_BS.shape[0])
+  return z_BS * norm_S[None] / unit
+
+
+def _warm(progress: jax.Array) -> jax.Array:
+  return jnp.minimum(progress / _WARMUP, 1.0)
+
+
+def l1(sae, batch, out, params, progress) -> jax.Array:
+  """λ Σ z_i ‖d_i‖ of ReLU, the mean over rows."""
+  del batch
+  z_BS = out.codes.z_BS * out.aux['scale_B1']
+  total = jnp.sum(_norms(out, params, z_BS)) / z_BS.shape[0]
+  return sae.l1 * _warm(progress) * total
+
+
+def annealed(sae, batch, out, params, progress) -> jax.Array:
+  """Σ (z_i ‖d_i‖)^p of p-annealing, at the size of the L1 penalty."""
+  size = lax.stop_gradient(l1(sae, batch, out, params, progress))
+  fallen = jnp.clip((progress - _WARMUP) / (1 - _WARMUP), 0.0, 1.0)
+  p = 1 - (1 - sae.p) * fallen
+  z_BS = _norms(out, params, out.codes.z_BS * out.aux['scale_B1'])
+  # The slope of z^p is infinite at 0; from 1e-3 of the spread on it is not.
+  total = jnp.sum((z_BS + _SMALL) ** p - _SMALL**p)
+  return size * total / jnp.maximum(lax.stop_gradient(total), _TINY)
+
+
+def target_l0(sae, batch, out, params, progress) -> jax.Array:
+  """(L0/k − 1)² of JumpReLU, L0 being the batch's mean; or λ·L0."""
+  del batch, progress
+  pre_BS = out.aux['pre_BS']
+  step_BS = ops.heaviside(pre_BS, params['threshold'], sae.width)
+  l0 = jnp.sum(step_BS) / pre_BS.shape[0]
+  return (l0 / sae.k - 1) ** 2 if sae.l0 is None else sae.l0 * l0
+
+
+def _unexplained_by(sae, out, params, z_BS, w_SD) -> jax.Array:
+  """What codes on the encoder's scale leave unexplained, with a dictionary."""
+  uhat_BD = linear.decode_with(types.Dense(z_BS), w_SD)
+  if sae.use_b_dec:
+    uhat_BD += params['b_dec'][None]
+  return jnp.sum((out.aux['u_BD'] - uhat_BD) ** 2) / _spread(out)
+
+
+def gate(sae, batch, out, params, progress) -> jax.Array:
+  """λ Σ ReLU(pre_i) ‖d_i‖ of Gated, and what the gate alone leaves unexplained.
+
+  Both hold the decoder fixed, so that it learns from the codes alone.
+  """
+  del batch
+  frozen = jax.tree.map(lax.stop_gradient, params)
+  gate_BS = jax.nn.relu(out.aux['pre_BS'])
+  total = jnp.sum(_norms(out, frozen, gate_BS)) / gate_BS.shape[0]
+  error = _unexplained_by(sae, out, frozen, gate_BS, frozen['w_dec'])
+  return sae.l1 * _warm(progress) * total + error
+
+
+def nested(sae, batch, out, params, progress) -> jax.Array:
+  """The sum of what each of Matryoshka's prefixes leaves unexplained."""
+  del batch, progress
+  z_BS, w_SD = out.codes.z_BS * out.aux['scale_B1'], params['w_dec']
+  is_split = jax.sharding.get_abstract_mesh().shape.get(sharding.MODEL, 1) > 1
+  total = jnp.float32(0)
+  for size in sae.prefixes:
+    if is_split:  # A prefix would lie on few devices: the rest is 0 instead.
+      first_BS = lax.broadcasted_iota(jnp.int32, (1, sae.s), 1) < size
+      part = jnp.where(first_BS, z_BS, 0), w_SD
+    else:
+      part = z_BS[:, :size], w_SD[:size]
+    total += _unexplained_by(sae, out, params, *part)
+  return total
+
+
+# What a variant adds to the loss; the others add nothing.
+PENALTIES: dict[type[nn.LinearSAE], Penalty] = {
+  nn.ReLU: l1,
+  nn.PAnneal: annealed,
+  nn.JumpReLU: target_l0,
+  nn.Gated: gate,
+  nn.Matryoshka: nested,
+}

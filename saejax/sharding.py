@@ -23,6 +23,9 @@ RULES = {
   'b_dec': P(),
   'center': P(),
   'scale': P(),
+  'threshold': P(MODEL),
+  'r_mag': P(MODEL),
+  'b_mag': P(MODEL),
   'idle_S': P(MODEL),
 }
 
@@ -79,7 +82,7 @@ def infer_shardings(
 
   def rule(path, leaf):
     name = jax.tree_util.keystr(path[-1:], simple=True)
-    if name in RULES:
+    if leaf.ndim and name in RULES:
       return jax.NamedSharding(mesh, RULES[name])
     if leaf.ndim:
       raise ValueError(

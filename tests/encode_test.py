@@ -1,5 +1,6 @@
 """Codes over all devices, against the module as it is."""
 
+import itertools
 import os
 from unittest import mock
 
@@ -31,9 +32,11 @@ class EncodeTest(parameterized.TestCase):
     self.store = store.Store(planted.write_store(path, *self.x_2ND))
     self.enterContext(mock.patch.object(encode, '_ROWS', BLOCK))
 
-  @parameterized.product(
-    arch=saes.ARCHS,
-    rows=[0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK + 7],
+  @parameterized.parameters(
+    *itertools.product(
+      ('topk', 'batch_topk'), (0, 1, BLOCK - 1, BLOCK, BLOCK + 1)
+    ),
+    *((arch, 3 * BLOCK + 7) for arch in saes.ARCHS),
   )
   def test_eight_devices_give_what_the_module_gives(self, arch, rows):
     self.assertEqual(jax.device_count(), 8)

@@ -26,10 +26,17 @@ def by_numpy(path: str, x_BD: np.ndarray, modality: int):
   a = safetensors.numpy.load_file(os.path.join(path, 'sae.safetensors'))
   center_D, scale = a['center'][modality], a['scale'][modality]
   pre_BS = (x_BD - center_D) * scale @ a['w_enc'] + a['b_enc']
-  least_B1 = a['threshold']
-  if config['arch'] == 'topk':
-    least_B1 = np.sort(pre_BS, axis=1)[:, [-config['k'] - 1]]
-  z_BS = np.where(pre_BS > np.maximum(least_B1, 0), pre_BS, 0) / scale
+  arch, size_BS, value_BS, least_BS = (
+    config['arch'], pre_BS, pre_BS, a['threshold'],
+  )  # fmt: skip
+  if arch == 'gated':
+    value_BS = np.exp(a['r_mag']) * (pre_BS - a['b_enc']) + a['b_mag']
+    value_BS = np.maximum(value_BS, 0)
+  if arch == 'abs_topk':
+    size_BS = abs(pre_BS)
+  if arch in ('topk', 'abs_topk'):
+    least_BS = np.sort(size_BS, axis=1)[:, [-config['k'] - 1]]
+  z_BS = np.where(size_BS > np.maximum(least_BS, 0), value_BS, 0) / scale
   return z_BS, z_BS @ a['w_dec'] + a['b_dec'] / scale + center_D
 
 
@@ -94,8 +101,9 @@ class RoundTripTest(parameterized.TestCase):
         'b_dec': (saes.D,),
         'center': (2, saes.D),
         'scale': (2,),
-        'threshold': (),
-      },
+        'threshold': (saes.S,) if arch == 'jumprelu' else (),
+      }
+      | ({'r_mag': (saes.S,), 'b_mag': (saes.S,)} if arch == 'gated' else {}),
     )
     self.assertEqual({a.dtype.name for a in arrays.values()}, {'float32'})
 

@@ -22,7 +22,9 @@ def make(arch: str, **fields):
   variables = sae.init(jax.random.key(0), method=lambda module: module.w_dec)
   rng = np.random.default_rng(1)
   params = dict(variables['params'])
-  for name in ('b_enc', 'b_dec', 'w_enc'):
+  for name in ('b_enc', 'b_dec', 'w_enc', 'r_mag', 'b_mag'):
+    if name not in params:
+      continue
     noise = 0.1 * rng.normal(size=params[name].shape).astype(np.float32)
     params[name] = params[name] + noise
   constants = dict(variables['constants'])
@@ -31,6 +33,8 @@ def make(arch: str, **fields):
   constants['scale'] = rng.uniform(0.5, 3, size=m).astype(np.float32)
   if 'threshold' in constants:
     constants['threshold'] = np.float32(0.8)
+  if 'threshold' in params:
+    params['threshold'] = rng.uniform(0.5, 1, S).astype(np.float32)
   return sae, {'params': params, 'constants': constants}
 
 

@@ -1,13 +1,47 @@
 """Sparse autoencoders as Linen modules, one variant a file."""
 
+import dataclasses
+
+from saejax.nn.abs_topk import AbsTopK
 from saejax.nn.batch_topk import BatchTopK
+from saejax.nn.gated import Gated
+from saejax.nn.jumprelu import JumpReLU
 from saejax.nn.linear import LinearSAE
+from saejax.nn.matryoshka import Matryoshka
+from saejax.nn.p_anneal import PAnneal
+from saejax.nn.relu import ReLU
 from saejax.nn.topk import TopK
 
 # By the name that `--arch` and `config.json` use.
 ARCHITECTURES: dict[str, type[LinearSAE]] = {
   'topk': TopK,
   'batch_topk': BatchTopK,
+  'abs_topk': AbsTopK,
+  'matryoshka': Matryoshka,
+  'jumprelu': JumpReLU,
+  'relu': ReLU,
+  'gated': Gated,
+  'p_anneal': PAnneal,
 }
 
-__all__ = ['ARCHITECTURES', 'BatchTopK', 'LinearSAE', 'TopK']
+
+def own_fields(arch: str) -> tuple[str, ...]:
+  """Names of the fields that a variant has besides those of every SAE."""
+  names = lambda cls: [f.name for f in dataclasses.fields(cls)]
+  shared = set(names(LinearSAE))
+  return tuple(n for n in names(ARCHITECTURES[arch]) if n not in shared)
+
+
+__all__ = [
+  'ARCHITECTURES',
+  'AbsTopK',
+  'BatchTopK',
+  'Gated',
+  'JumpReLU',
+  'LinearSAE',
+  'Matryoshka',
+  'PAnneal',
+  'ReLU',
+  'TopK',
+  'own_fields',
+]

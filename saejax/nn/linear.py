@@ -10,6 +10,7 @@ scaled on the way. Variants say how `pre` becomes `z`.
 """
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from flax import linen as nn
 import jax
@@ -26,7 +27,7 @@ class LinearSAE(nn.Module):
   Attributes:
     d: embedding width.
     s: dictionary size.
-    k: mean number of active concepts a row.
+    k: mean number of active concepts a row, if the variant meets one.
     modalities: what the rows of `center` and `scale` are for; with a single
       name they are for all rows.
     use_b_dec: whether the decoder has a bias to learn (else it stays 0).
@@ -39,6 +40,12 @@ class LinearSAE(nn.Module):
   modalities: Sequence[str] = ('all',)
   use_b_dec: bool = True
   dtype: str = 'float32'
+
+  # Of variants: whether a row has k active concepts, be it on average; whether
+  # codes may be negative; which fields of their own follow from the rows.
+  meets_k: ClassVar[bool] = True
+  signed: ClassVar[bool] = False
+  derived: ClassVar[tuple[str, ...]] = ()
 
   def setup(self):
     zeros, m = nn.initializers.zeros, len(self.modalities)

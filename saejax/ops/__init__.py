@@ -4,6 +4,8 @@ Each works with no mesh; where its arrays are split over a mesh, name the axes:
 `batch_axis` for rows, `axis` for concepts.
 """
 
+from saejax.ops.jumprelu import heaviside
+from saejax.ops.jumprelu import jump_relu
 from saejax.ops.selection import batch_top_k
 from saejax.ops.selection import top_k
 from saejax.ops.sparse import fired
@@ -15,6 +17,8 @@ from saejax.ops.sphere import unit_rows
 __all__ = [
   'batch_top_k',
   'fired',
+  'heaviside',
+  'jump_relu',
   'remove_parallel',
   'sparse_decode',
   'to_dense',

@@ -24,37 +24,45 @@ def _local_top_k(x_BS: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
   return barrier(values_BK), barrier(index_BK)
 
 
-def _sharded_top_k(x_bs: jax.Array, k: int, axis: str):
+def _by_magnitude(x_BS: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
+  _, index_BK = _local_top_k(jnp.abs(x_BS), k)
+  return jnp.take_along_axis(x_BS, index_BK, axis=1), index_BK
+
+
+def _sharded_top_k(x_bs: jax.Array, k: int, axis: str, local_top_k):
   """Each shard nominates its k largest; the winners are among them."""
   s = x_bs.shape[1]
-  values_bk, index_bk = _local_top_k(x_bs, min(k, s))
+  values_bk, index_bk = local_top_k(x_bs, min(k, s))
   index_bk += lax.axis_index(axis) * s
   # Gathered shard by shard, candidates of equal value lie in rising index, so
   # top_k breaks ties among them as it would on the whole row.
   values_bM = lax.all_gather(values_bk, axis, axis=1, tiled=True)
   index_bM = lax.all_gather(index_bk, axis, axis=1, tiled=True)
-  values_bk, place_bk = _local_top_k(values_bM, k)
+  values_bk, place_bk = local_top_k(values_bM, k)
   return values_bk, jnp.take_along_axis(index_bM, place_bk, axis=1)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
-def _top_k(x_BS, k, batch_axis, axis):
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3, 4))
+def _top_k(x_BS, k, by_magnitude, batch_axis, axis):
+  local_top_k = _by_magnitude if by_magnitude else _local_top_k
   select = (
-    functools.partial(_local_top_k, k=k)
+    functools.partial(local_top_k, k=k)
     if axis is None
-    else functools.partial(_sharded_top_k, k=k, axis=axis)
+    else functools.partial(
+      _sharded_top_k, k=k, axis=axis, local_top_k=local_top_k
+    )
   )
   rows = P(batch_axis, None)
   return manual.over_shards(select, (P(batch_axis, axis),), (rows, rows))(x_BS)
 
 
-def _top_k_forward(x_BS, k, batch_axis, axis):
-  values_BK, index_BK = _top_k(x_BS, k, batch_axis, axis)
+def _top_k_forward(x_BS, k, by_magnitude, batch_axis, axis):
+  values_BK, index_BK = _top_k(x_BS, k, by_magnitude, batch_axis, axis)
   return (values_BK, index_BK), (index_BK, x_BS.shape[1])
 
 
-def _top_k_backward(k, batch_axis, axis, residuals, cotangents):
-  del k
+def _top_k_backward(k, by_magnitude, batch_axis, axis, residuals, cotangents):
+  del k, by_magnitude
   index_BK, s = residuals
   return (
     sparse.to_dense(
@@ -70,6 +78,7 @@ def top_k(
   x_BS: jax.Array,
   k: int,
   *,
+  by_magnitude: bool = False,
   batch_axis: str | None = None,
   axis: str | None = None,
 ) -> tuple[jax.Array, jax.Array]:
@@ -80,6 +89,7 @@ def top_k(
   Args:
     x_BS: rows to choose from.
     k: how many, at most S.
+    by_magnitude: whether the largest are those of largest |x|.
     batch_axis: mesh axis that splits B, if any.
     axis: mesh axis that splits S, if any.
 
@@ -88,7 +98,7 @@ def top_k(
   """
   if not 0 < k <= x_BS.shape[1]:
     raise ValueError(f'k={k} is outside 1…{x_BS.shape[1]}, the row length.')
-  return _top_k(x_BS, k, batch_axis, axis)
+  return _top_k(x_BS, k, by_magnitude, batch_axis, axis)
 
 
 def _bits(x: jax.Array) -> jax.Array:

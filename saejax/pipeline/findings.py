@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from saejax import errors
 from saejax import io
 from saejax import nn
 from saejax import results
@@ -53,6 +54,12 @@ class Subject:
 def load_subject(sae_path: str, store_path: str, split: str) -> Subject:
   """Loads a dictionary and encodes `val` and the split to report on."""
   sae, variables = io.load(sae_path)
+  if sae.signed:
+    raise errors.UserError(
+      f'The dictionary at {sae_path} has codes of both signs; what bridges and '
+      'modality scores mean holds for codes that are not negative. evaluate '
+      'takes it.'
+    )
   store = store_lib.Store(store_path)
   # Both are asked for first, so that a missing split is told before any work.
   sides.check_pairs(store, 'val')

@@ -8,6 +8,7 @@ import os
 import time
 
 from saejax import errors
+from saejax import nn
 from saejax import pretrained
 from saejax import results
 from saejax import run
@@ -22,6 +23,10 @@ from saejax.train import config as config_lib
 from saejax.train import loop
 
 REPORT = 'report.html'
+# Those that have k concepts a row, and codes that can be analysed.
+ARCHS = tuple(
+  name for name, m in nn.ARCHITECTURES.items() if m.meets_k and not m.signed
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,6 +64,11 @@ def _check(config: QuickstartConfig) -> None:
     raise errors.UserError(f'--k={config.k} must be one of --ks={ks}.')
   if min(config.steps, config.vlm_steps) < 1:
     raise errors.UserError('--steps and --vlm_steps must be positive.')
+  if config.arch not in ARCHS:
+    raise errors.UserError(
+      f'--arch={config.arch} is not for the quickstart, which sets k and '
+      f'analyses: choose one of {", ".join(ARCHS)}.'
+    )
   if min(config.ks) < 1:
     raise errors.UserError(f'--ks={min(config.ks)} must be at least 1.')
   if max(config.ks) > config.latents:

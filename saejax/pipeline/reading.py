@@ -29,22 +29,34 @@ def _untrained(s: findings.Subject) -> types.ArrayTree:
   fresh = s.sae.init(
     jax.random.key(_UNTRAINED_SEED), method=lambda module: module.w_dec
   )
+  params = dict(fresh['params'])
   constants = dict(s.variables['constants'])
-  variables = {'params': fresh['params'], 'constants': constants}
+  variables = {'params': params, 'constants': constants}
   if 'threshold' in constants:
-    pre = jax.jit(lambda v, x, m: s.sae.apply(v, x, m, method='preactivations'))
-
-    def blocks():
-      for side in s.val:
-        m = encode.modality_index(s.sae, side.stream)
-        modality_n = np.full(len(side.x_nD), m, np.int32)
-        yield (
-          np.asarray(pre(variables, side.x_nD, modality_n)),
-          0.5 / len(side.x_nD),
-        )
-
-    constants['threshold'] = calibrate.exact_threshold(blocks, s.sae.k)
+    constants['threshold'] = _threshold(s, variables, s.sae.k)
+  elif 'threshold' in params or not s.sae.meets_k:
+    # What decides L0 was learned: put a threshold where as many pass on val.
+    l0 = np.mean([side.z_nS.nnz / len(side.rows_n) for side in s.val])
+    threshold = _threshold(s, variables, l0)
+    name, sign = ('threshold', 1) if 'threshold' in params else ('b_enc', -1)
+    params[name] = np.full(s.sae.s, sign * threshold, np.float32)
   return variables
+
+
+def _threshold(s: findings.Subject, variables, k: float) -> np.float32:
+  """What k pre-activations a row exceed on val, of both modalities alike."""
+  pre = jax.jit(lambda v, x, m: s.sae.apply(v, x, m, method='preactivations'))
+
+  def blocks():
+    for side in s.val:
+      m = encode.modality_index(s.sae, side.stream)
+      modality_n = np.full(len(side.x_nD), m, np.int32)
+      yield (
+        np.asarray(pre(variables, side.x_nD, modality_n)),
+        0.5 / len(side.x_nD),
+      )
+
+  return calibrate.exact_threshold(blocks, k)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,18 @@ from saejax import store as store_lib
 from saejax.data import batches
 
 STANDARDISATIONS = ('none', 'global', 'modality')
+# Flags of variants' own fields, by variant.
+OWN_FLAGS = {
+  arch: tuple(n for n in nn.own_fields(arch) if n not in module.derived)
+  for arch, module in nn.ARCHITECTURES.items()
+}
+_BOUNDS = {  # Above the first, and at most the second.
+  'l1': (0, math.inf),
+  'l0': (0, math.inf),
+  'bandwidth': (0, math.inf),
+  'p': (0, 1),
+  'groups': (0, 1),
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,11 +33,13 @@ class TrainConfig:
 
   The defaults are those that work after arXiv 2504.11695 reports: AdamW 5e-4,
   weight decay 1e-5, batch 1024, 30 epochs, no centring, no decoder bias.
+  `settings` are fields that only the module of `arch` has, such as `l1`.
   """
 
   store: str
   streams: tuple[str, ...] = ('image', 'text')
   arch: str = 'batch_topk'
+  settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   latents: int | None = None
   expansion: float | None = None
   k: int = 32
@@ -87,7 +102,7 @@ def parse_mix(mix: str, streams: tuple[store_lib.Stream, ...], rows):
 
 
 def _constants(config: TrainConfig, streams, shares, modalities, modality_of):
-  """Centre [M, D] and scale [M] from the statistics of `train`."""
+  """Centre [M, D], scale [M] and what they make the RMS of an entry."""
   m, d = len(modalities), streams[0].d
   mean_MD, square_M, weight_M = np.zeros((m, d)), np.zeros(m), np.zeros(m)
   for stream, share, i in zip(streams, shares, modality_of, strict=True):
@@ -111,10 +126,31 @@ def _constants(config: TrainConfig, streams, shares, modalities, modality_of):
     'global': np.full(m, np.sqrt(d / max(every @ spread_M, 1e-30))),
     'modality': np.sqrt(d / np.maximum(spread_M, 1e-30)),
   }[config.scale]
-  return {
+  constants = {
     'center': center_MD.astype(np.float32),
     'scale': scale_M.astype(np.float32),
   }
+  return constants, float(np.sqrt(every @ (spread_M * scale_M**2) / d))
+
+
+def _settings(config: TrainConfig) -> dict[str, Any]:
+  """What the flags say of the variant's own fields."""
+  for name, value in config.settings.items():
+    owners = [a for a, names in OWN_FLAGS.items() if name in names]
+    if config.arch not in owners:
+      raise errors.UserError(
+        f'--{name} is not for --arch={config.arch}: it belongs to '
+        f'{", ".join(owners) or "none"}.'
+      )
+    least, most = _BOUNDS[name]
+    for number in value if isinstance(value, (tuple, list)) else (value,):
+      if not least < number <= most:
+        raise errors.UserError(
+          f'--{name}={number} must be above {least:g}'
+          + (f' and at most {most:g}.' if most < math.inf else '.')
+        )
+  as_tuple = lambda v: tuple(v) if isinstance(v, list) else v
+  return {name: as_tuple(v) for name, v in config.settings.items()}
 
 
 def _check(config: TrainConfig) -> None:
@@ -166,16 +202,17 @@ def make_plan(config: TrainConfig) -> Plan:
       raise errors.UserError(
         f'Stream {stream.name} of {config.store} has no rows in train.'
       )
-    if config.arch == 'batch_topk' and not stream.stats['val'].rows:
+    is_calibrated = issubclass(nn.ARCHITECTURES[config.arch], nn.BatchTopK)
+    if is_calibrated and not stream.stats['val'].rows:
       raise errors.UserError(
         f'Stream {stream.name} of {config.store} has no rows in val, on '
-        'which the threshold of batch_topk is calibrated: give its store a '
-        'val split, or use --arch=topk.'
+        f'which the threshold of {config.arch} is calibrated: give its store '
+        'a val split, or use --arch=topk.'
       )
   shares = parse_mix(config.mix, streams, rows)
   d, total = streams[0].d, sum(map(len, rows))
   latents = config.latents or round(d * (config.expansion or 8))
-  if config.k > latents:
+  if nn.ARCHITECTURES[config.arch].meets_k and config.k > latents:
     raise errors.UserError(
       f'--k={config.k} is larger than the dictionary: it has {latents} '
       'concepts.'
@@ -189,11 +226,15 @@ def make_plan(config: TrainConfig) -> Plan:
   fields = dict(
     d=d,
     s=latents,
-    k=config.k,
+    k=min(config.k, latents),  # Where k is ignored it may be larger.
     modalities=modalities,
     use_b_dec=config.use_b_dec,
     dtype=config.dtype,
+    **_settings(config),
   )
+  constants, rms = _constants(config, streams, shares, modalities, modality_of)
+  if 'rms' in nn.own_fields(config.arch):
+    fields['rms'] = rms
   steps = config.steps
   if steps is None:
     steps = math.ceil((config.epochs or 30) * total / config.batch)
@@ -207,7 +248,7 @@ def make_plan(config: TrainConfig) -> Plan:
       seed=config.data_seed,
     ),
     modality_of=modality_of,
-    constants=_constants(config, streams, shares, modalities, modality_of),
+    constants=constants,
     steps=steps,
     # Half the width, as in arXiv 2406.04093, but never more than there are.
     aux_k=min(config.aux_k or max(d // 2, 1), latents),

@@ -134,6 +134,7 @@ def _run_steps(
     step_lib.make_train_step(
       plan.sae,
       tx,
+      steps=plan.steps,
       aux_weight=config.aux_weight,
       aux_k=plan.aux_k,
       dead_after=plan.dead_after,

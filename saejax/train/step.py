@@ -58,23 +58,28 @@ def make_train_step(
   sae: nn.LinearSAE,
   tx: optax.GradientTransformation,
   *,
+  steps: int,
   aux_weight: float,
   aux_k: int,
   dead_after: int,
 ) -> TrainStep:
   """Returns step(state, batch) -> (state, metrics, logs); jit it once.
 
-  The loss is the unexplained share of variance plus `aux_weight` times AuxK
-  over concepts idle for more than `dead_after` rows.
+  The loss is the unexplained share of variance, plus the variant's penalty,
+  plus `aux_weight` times AuxK over concepts idle for more than `dead_after`
+  rows. Schedules of penalties are over `steps`.
   """
+  penalty = losses.PENALTIES.get(type(sae))
 
   def loss_fn(params, state, batch):
     variables = {'params': params, 'constants': state.constants}
     out = sae.apply(variables, batch.x_BD, batch.modality_B, train=True)
     loss = losses.unexplained(batch, out)
+    if penalty:
+      loss += penalty(sae, batch, out, params, state.step / steps)
     if aux_weight:
       dead_S = state.idle_S > dead_after
-      aux = losses.aux_k(batch, out, params, dead_S, aux_k)
+      aux = losses.aux_k(batch, out, params, dead_S, aux_k, sae.signed)
       loss = loss + aux_weight * aux
     return loss, out
 
@@ -86,6 +91,8 @@ def make_train_step(
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     params = params | {'w_dec': ops.unit_rows(params['w_dec'])}
+    if 'threshold' in params:
+      params = params | {'threshold': jnp.maximum(params['threshold'], 0)}
     constants = state.constants
     if 'threshold' in constants:
       z_BS = out.codes.z_BS * out.aux['scale_B1']

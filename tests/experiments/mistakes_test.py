@@ -12,9 +12,11 @@ from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 
+from saejax import io
 from saejax.train import config as config_lib
 from saejax.train import loop
 from tests import planted
+from tests import saes
 from tests.experiments import programs
 from tests.experiments import server
 from tests.pipeline import class_stores
@@ -213,6 +215,14 @@ CASES = (
       ('--dead_after=-1', '--dead_after must be at least 1'),
       ('--expansion=inf', '--expansion=inf: expected a number'),
       ('--arch=magic', '--arch=magic: value should be one of'),
+      ('--arch=topk --l1=1', '--l1 is not for --arch=topk: it belongs to relu'),
+      ('--groups=0.5', '--groups is not for --arch=batch_topk: .*matryoshka'),
+      ('--arch=matryoshka --groups=a', '--groups=a must be numbers joined by'),
+      ('--arch=matryoshka --groups=2', '--groups=2.0 must be above 0 and at m'),
+      ('--arch=matryoshka --groups=', '--groups= must be numbers'),
+      ('--arch=jumprelu --l0=0', '--l0=0.0 must be above 0'),
+      ('--arch=p_anneal --p=1.5', '--p=1.5 must be above 0 and at most 1'),
+      ('--arch=relu --l1=nan', '--l1=nan: expected a number'),
       ('--stream=image,sound', "has no stream 'sound'"),
       ('--stream=', '--stream names no stream'),
       ('--mix=image=nan,text=1', 'must give a positive weight to each of'),
@@ -242,6 +252,12 @@ CASES = (
     )
   ),
   ('analyse', f'{SAE} {STORE} --out={{d}}/store', 'store holds other files'),
+  (
+    'analyse',
+    f'--sae={{d}}/signed {STORE} --nosurrogate',
+    'has codes of both signs',
+  ),
+  ('quickstart', '--arch=relu', '--arch=relu: value should be one of'),
   ('analyse', f'{SAE} --store={{d}}/trainonly', 'no rows in val. Give its'),
   ('evaluate', f'{SAE} --store={{d}}/trainonly', 'no rows in test. Give its'),
   *(
@@ -311,6 +327,7 @@ class InputsTest(MistakeTest):
       ),
       path('run'),
     )
+    io.save(path('signed'), *saes.make('abs_topk'))
     os.mkdir(path('torn'))
     pathlib.Path(path('torn/config.json')).write_text('{"format": ')
     pathlib.Path(path('words.txt')).write_text('two\nlines\n')

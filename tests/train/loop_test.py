@@ -1,5 +1,6 @@
 """Whole runs: planted truth recovered, kills survived, mistakes refused."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -48,6 +50,24 @@ def matched_cosines(a_SD: np.ndarray, b_SD: np.ndarray) -> np.ndarray:
   similarity = a_SD @ b_SD.T
   rows, columns = scipy.optimize.linear_sum_assignment(-similarity)
   return similarity[rows, columns]
+
+
+class Stop(Exception):
+  """What ends a run before its time."""
+
+
+@contextlib.contextmanager
+def stop_at(last: int):
+  """Ends every run before the batch of step `last`."""
+  make = loop.make_batch
+
+  def stopping(plan, mesh, step):
+    if step >= last:
+      raise Stop
+    return make(plan, mesh, step)
+
+  with mock.patch.object(loop, 'make_batch', stopping):
+    yield
 
 
 class RunTest(parameterized.TestCase):
@@ -157,25 +177,9 @@ class RunTest(parameterized.TestCase):
     whole = loop.train(config(self.store, steps=60), self.out)
     part = config(self.store, steps=60, checkpoint_every=20)
     other = f'{self.out}-parts'
-
-    class Stop(Exception):
-      pass
-
-    make = loop.make_batch
     for last in (33, 47, 60):
-
-      def stopping(plan, mesh, step, last=last):
-        if step >= last:
-          raise Stop
-        return make(plan, mesh, step)
-
-      loop.make_batch = stopping
-      try:
+      with contextlib.suppress(Stop), stop_at(last):
         resumed = loop.train(part, other, resume=True)
-      except Stop:
-        continue
-      finally:
-        loop.make_batch = make
     for name in ('sae.safetensors', 'config.json'):
       with (
         open(os.path.join(whole, name), 'rb') as a,

@@ -1,5 +1,7 @@
 """A step of training: its invariants, its golden numbers, every mesh."""
 
+import functools
+
 from absl.testing import absltest
 from absl.testing import parameterized
 import jax
@@ -30,8 +32,9 @@ def batch_of(step: int, place=lambda a, spec: a) -> types.Batch:
 
 
 def make(arch: str, mesh, s: int = 64, seed: int = 0):
+  rms = {'rms': 0.4} if 'rms' in nn.own_fields(arch) else {}
   sae = nn.ARCHITECTURES[arch](
-    d=planted.D, s=s, k=4, modalities=('image', 'text')
+    d=planted.D, s=s, k=4, modalities=('image', 'text'), **rms
   )
   tx = step_lib.make_optimiser(2e-3, STEPS, weight_decay=1e-5, clip=1.0)
   constants = {
@@ -40,13 +43,14 @@ def make(arch: str, mesh, s: int = 64, seed: int = 0):
   }
   state, shardings = state_lib.create(sae, tx, constants, seed, mesh)
   step = step_lib.make_train_step(
-    sae, tx, aux_weight=1 / 32, aux_k=8, dead_after=3 * B
+    sae, tx, steps=STEPS, aux_weight=1 / 32, aux_k=8, dead_after=3 * B
   )
   return state, shardings, step
 
 
-def run(arch: str, shape, steps: int = STEPS):
-  """Losses of every step, and the last state."""
+@functools.cache
+def run(arch: str, shape):
+  """Loss and R² of every step; the last state; w_dec at first, and after 10."""
   with meshes.use(shape) as mesh:
     state, shardings, train_step = make(arch, mesh)
     replicated = jax.NamedSharding(mesh, P())
@@ -61,12 +65,14 @@ def run(arch: str, shape, steps: int = STEPS):
       donate_argnums=0,
       out_shardings=(shardings, replicated, replicated),
     )
-    losses = []
-    for i in range(steps):
+    losses, w_dec = [], [np.asarray(state.params['w_dec'])]
+    for i in range(STEPS):
       state, metrics, logs = step(state, batch_of(i, jax.device_put))
-      losses.append([logs['loss'], metrics.compute()['l0'], logs['dead']])
+      losses.append([logs['loss'], metrics.compute()['r2']])
+      if i == 9:
+        w_dec.append(np.asarray(state.params['w_dec']))
     assert len(traces) == 1, 'The step was traced more than once.'
-    return np.array(losses, np.float64), state
+    return np.array(losses, np.float64), state, w_dec
 
 
 # Loss after the first and the tenth step, and the norm of the decoder's change
@@ -78,52 +84,61 @@ def run(arch: str, shape, steps: int = STEPS):
 GOLDEN = {
   'topk': (0.829196, 0.797802, 0.468408),
   'batch_topk': (0.830927, 0.751807, 0.494882),
+  'matryoshka': (4.833268, 4.654609, 0.501766),
+  'abs_topk': (0.812933, 0.743408, 0.435102),
+  'gated': (1.533135, 1.967060, 0.642289),
+  'jumprelu': (0.844107, 0.796381, 0.501701),
+  'p_anneal': (0.766568, 0.835554, 0.641177),
+  'relu': (0.766568, 0.835461, 0.641175),
 }
 
 
 class StepTest(parameterized.TestCase):
   @parameterized.parameters(*saes.ARCHS)
   def test_golden_numbers(self, arch):
-    with meshes.use((1, 1)) as mesh:
-      first, _, _ = make(arch, mesh)
-    losses, state = run(arch, (1, 1), steps=10)
-    change = np.linalg.norm(state.params['w_dec'] - first.params['w_dec'])
+    losses, _, (first, tenth) = run(arch, (1, 1))
+    change = np.linalg.norm(tenth - first)
     found = (losses[0, 0], losses[9, 0], float(change))
     np.testing.assert_allclose(
       found, GOLDEN[arch], rtol=1e-4,
       err_msg='Read the comment above GOLDEN before changing the numbers.',
     )  # fmt: skip
 
-  @parameterized.product(arch=saes.ARCHS, shape=meshes.MESHES[1:])
+  @parameterized.parameters(
+    *((arch, (8, 1)) for arch in saes.ARCHS),
+    *((arch, (2, 4)) for arch in saes.ARCHS),
+    ('topk', (4, 2)),
+    ('batch_topk', (1, 8)),
+  )
   def test_the_curve_is_the_same_on_every_mesh(self, arch, shape):
-    expected, _ = run(arch, (1, 1))
-    found, state = run(arch, shape)
-    self.assertLess(expected[-1, 0], 0.9 * expected[0, 0])  # It learns.
+    expected, _, _ = run(arch, (1, 1))
+    found, state, _ = run(arch, shape)
+    missed = 1 - expected[:, 1]
+    self.assertLess(missed[-1], 0.92 * missed[0])  # It learns.
     np.testing.assert_allclose(found[:, 0], expected[:, 0], rtol=2e-4)
-    for name in ('w_enc', 'w_dec', 'b_enc'):
-      leaf = state.params[name]
+    for name, leaf in state.params.items():
       self.assertEqual(leaf.sharding.spec, sharding.RULES[name])
     moments = state.opt_state[1][0].mu
     self.assertEqual(moments['w_dec'].sharding.spec, sharding.RULES['w_dec'])
 
   @parameterized.parameters(*saes.ARCHS)
   def test_decoder_rows_stay_on_the_sphere(self, arch):
-    _, state = run(arch, (1, 1), steps=5)
+    _, state, _ = run(arch, (1, 1))
     norm_S = np.linalg.norm(state.params['w_dec'], axis=1)
     np.testing.assert_allclose(norm_S, 1, rtol=1e-5)
 
   @parameterized.parameters(*saes.ARCHS)
   def test_constants_do_not_move_but_for_the_threshold(self, arch):
-    _, state = run(arch, (1, 1), steps=5)
+    _, state, _ = run(arch, (1, 1))
     np.testing.assert_array_equal(state.constants['center'], np.float32(0.01))
     np.testing.assert_array_equal(
       state.constants['scale'], np.array([1.5, 2], np.float32)
     )
-    if arch == 'batch_topk':
+    if 'threshold' in state.constants:
       self.assertGreater(state.constants['threshold'], 0)
       self.assertEqual(state.constants['threshold'].dtype, np.float32)
 
-  @parameterized.parameters(*saes.ARCHS)
+  @parameterized.parameters('topk', 'batch_topk')
   def test_the_idle_count_restarts_when_a_concept_fires(self, arch):
     with meshes.use((1, 1)) as mesh:
       state, _, step = make(arch, mesh)
