@@ -5,7 +5,6 @@ import functools
 import os
 import pathlib
 import re
-import sys
 import tempfile
 
 from absl.testing import absltest
@@ -383,22 +382,6 @@ class InputsTest(MistakeTest):
   def test_nothing_of_libraries_is_printed_beside_the_line(self):
     given = ['--model=/none', f'--out={self.d}/out']
     self.assert_told(programs.run_alone('embed', given), 'There is no model')
-
-
-class LaunchTest(absltest.TestCase):
-  def test_a_name_that_is_no_program_is_told(self):
-    done = programs.launch(['magic'], python=sys.executable)
-    self.assertEqual((done.status, done.stdout), (2, ''))
-    self.assertEqual(
-      done.stderr,
-      "There is no program 'magic'. ./launch.sh --help lists them.\n",
-    )
-
-  def test_help_lists_every_program_with_what_it_does(self):
-    done = programs.launch(['--help'], python=sys.executable)
-    self.assertEqual((done.status, done.stderr), (0, ''))
-    for program in programs.NAMES:
-      self.assertRegex(done.stdout, rf'(?m)^  {program} +[A-Z].*\.$')
 
 
 if __name__ == '__main__':
