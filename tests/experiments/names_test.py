@@ -1,4 +1,4 @@
-"""What launch.sh says of the programs that there are, and of one that is not."""
+"""What launch.sh says of the programs there are, and of one there is not."""
 
 import sys
 
