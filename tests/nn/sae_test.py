@@ -1,5 +1,7 @@
 """Every variant keeps the contract: codes, scale, decoder, meshes."""
 
+import itertools
+
 from absl.testing import absltest
 from absl.testing import parameterized
 import jax
@@ -19,6 +21,16 @@ from tests.saes import make
 from tests.saes import MODALITIES
 from tests.saes import rows
 from tests.saes import S
+
+EVERY_MESH = list(
+  itertools.product(meshes.MESHES, (AxisType.Explicit, AxisType.Auto))
+)
+SOME_MESHES = [
+  ((8, 1), AxisType.Explicit),
+  ((2, 4), AxisType.Explicit),
+  ((4, 2), AxisType.Auto),
+  ((1, 8), AxisType.Auto),
+]
 
 
 class ContractTest(parameterized.TestCase):
@@ -63,15 +75,11 @@ class ContractTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, 'pass modality_B'):
       sae.apply(variables, rows())
 
-  @parameterized.product(
-    arch=ARCHS,
-    train=[True, False],
-    mesh=[
-      ((8, 1), AxisType.Explicit),
-      ((2, 4), AxisType.Explicit),
-      ((4, 2), AxisType.Auto),
-      ((1, 8), AxisType.Auto),
-    ],
+  @parameterized.parameters(
+    *itertools.product(('topk', 'batch_topk'), (True, False), EVERY_MESH),
+    *itertools.product(
+      sorted(set(ARCHS) - {'topk', 'batch_topk'}), (True, False), SOME_MESHES
+    ),
   )
   def test_is_the_same_on_every_mesh(self, arch, train, mesh):
     sae, variables = make(arch, modalities=MODALITIES)

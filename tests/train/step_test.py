@@ -1,6 +1,7 @@
 """A step of training: its invariants, its golden numbers, every mesh."""
 
 import functools
+import itertools
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -92,6 +93,13 @@ GOLDEN = {
   'relu': (0.766568, 0.835461, 0.641175),
 }
 
+# Their loss falls as R² rises; those of others have penalties that grow.
+LOSS_IS_UNEXPLAINED = {'topk', 'batch_topk'}
+# What is left unexplained after 50 steps, of what was; 0.9 of the others. The
+# steps of JumpReLU's thresholds are slower.
+LEARNS = {'jumprelu': 0.92}
+FEWER = [(8, 1), (2, 4)]
+
 
 class StepTest(parameterized.TestCase):
   @parameterized.parameters(*saes.ARCHS)
@@ -105,16 +113,16 @@ class StepTest(parameterized.TestCase):
     )  # fmt: skip
 
   @parameterized.parameters(
-    *((arch, (8, 1)) for arch in saes.ARCHS),
-    *((arch, (2, 4)) for arch in saes.ARCHS),
-    ('topk', (4, 2)),
-    ('batch_topk', (1, 8)),
+    *itertools.product(('topk', 'batch_topk'), meshes.MESHES[1:]),
+    *itertools.product(sorted(set(saes.ARCHS) - LOSS_IS_UNEXPLAINED), FEWER),
   )
   def test_the_curve_is_the_same_on_every_mesh(self, arch, shape):
     expected, _, _ = run(arch, (1, 1))
     found, state, _ = run(arch, shape)
     missed = 1 - expected[:, 1]
-    self.assertLess(missed[-1], 0.92 * missed[0])  # It learns.
+    self.assertLess(missed[-1], LEARNS.get(arch, 0.9) * missed[0])
+    if arch in LOSS_IS_UNEXPLAINED:
+      self.assertLess(expected[-1, 0], 0.9 * expected[0, 0])
     np.testing.assert_allclose(found[:, 0], expected[:, 0], rtol=2e-4)
     for name, leaf in state.params.items():
       self.assertEqual(leaf.sharding.spec, sharding.RULES[name])
