@@ -7,7 +7,6 @@ import os
 from typing import Any
 
 from saejax import errors
-from saejax.data import records
 from saejax.data import sources
 
 _OFFICIAL = "COCO caption annotations: 'images' and 'annotations'"
@@ -41,37 +40,6 @@ def _field(row: Mapping[str, Any], key: str, kind, where: str):
       f'{where} has {key}={value!r}; expected {kind.__name__}.'
     )
   return value
-
-
-class _Captioned:
-  """Records whose captions are in memory and whose images are files."""
-
-  def __init__(
-    self, images: sources.ImageFiles, rows: Sequence[dict], about: dict
-  ):
-    if not rows:
-      raise errors.UserError('The annotations list no image.')
-    images.check([r['file'] for r in rows])
-    self._images = images
-    self._rows = rows
-    splits = records.count_splits([r['split'] for r in rows])
-    self.about = about | {'splits': splits}
-
-  def __len__(self) -> int:
-    return len(self._rows)
-
-  def split(self, i: int) -> str | None:
-    return self._rows[i]['split']
-
-  def record(self, i: int) -> records.Record:
-    row = self._rows[i]
-    return records.Record(
-      image=self._images.read(row['file']),
-      captions=tuple(row['captions']),
-      words={'image': sources.printable(row['file']), **row['words']},
-      group=row['group'],
-      split=row['split'],
-    )
 
 
 def _official_rows(path: str, found: dict) -> Iterator[dict]:
@@ -108,7 +76,12 @@ def _official_rows(path: str, found: dict) -> Iterator[dict]:
     }
 
 
-class Coco(_Captioned):
+def _check_some(rows: Sequence[dict]) -> None:
+  if not rows:
+    raise errors.UserError('The annotations list no image.')
+
+
+class Coco(sources.CaptionedFiles):
   """Files such as `captions_train2017.json`, whose names tell the split."""
 
   def __init__(self, annotations: Sequence[str], images: Sequence[str]):
@@ -145,6 +118,7 @@ class Coco(_Captioned):
       'image_licences': counts,
       'citation': '; '.join(dict.fromkeys(c for c in cited if c)) or 'unknown',
     }
+    _check_some(rows)
     super().__init__(sources.ImageFiles(folders), rows, about)
 
 
@@ -172,7 +146,7 @@ def _karpathy_rows(path: str, found: dict) -> Iterator[dict]:
     }
 
 
-class Karpathy(_Captioned):
+class Karpathy(sources.CaptionedFiles):
   """Karpathy's `dataset_coco.json`; `restval` counts as training.
 
   Images lie at `filepath/filename` in one of the folders, or at `filename`.
@@ -187,6 +161,7 @@ class Karpathy(_Captioned):
       rows.extend(_karpathy_rows(path, found))
       if found.get('dataset') == 'coco':
         cited = _LIN + _SPLITTERS
+    _check_some(rows)
     files = sources.ImageFiles(folders)
     if not files.holds_some([r['file'] for r in rows]):
       for row in rows:

@@ -8,7 +8,6 @@ import os
 from typing import Any
 
 from saejax import errors
-from saejax.data import records
 from saejax.data import sources
 
 _TABLES = ('captions.jsonl', 'captions.csv', 'metadata.jsonl', 'metadata.csv')
@@ -136,7 +135,7 @@ def _number_groups(path: str, rows: list[dict[str, Any]]) -> None:
     row['group'] = group
 
 
-class CaptionFolder:
+class CaptionFolder(sources.CaptionedFiles):
   """Images listed by `captions.jsonl` or `captions.csv` in their folder.
 
   Columns: `image` (or `file_name`), a path that starts from the folder;
@@ -156,30 +155,12 @@ class CaptionFolder:
     """
     folder = sources.check_folder(path, 'images and a table of captions')
     table = _table(folder)
-    self._rows = _rows(table)
-    _number_groups(table, self._rows)
-    self._images = sources.ImageFiles([folder])
-    self._images.check([r['file'] for r in self._rows])
-    self.about = {
+    rows = _rows(table)
+    _number_groups(table, rows)
+    about = {
       'name': 'folder',
       'sources': sources.names([folder, table]),
-      'splits': records.count_splits([r['split'] for r in self._rows]),
       'licence': 'unknown',
       'citation': 'unknown',
     }
-
-  def __len__(self) -> int:
-    return len(self._rows)
-
-  def split(self, i: int) -> str | None:
-    return self._rows[i]['split']
-
-  def record(self, i: int) -> records.Record:
-    row = self._rows[i]
-    return records.Record(
-      image=self._images.read(row['file']),
-      captions=tuple(row['captions']),
-      words={'image': sources.printable(row['file'])},
-      group=row['group'],
-      split=row['split'],
-    )
+    super().__init__(sources.ImageFiles([folder]), rows, about)

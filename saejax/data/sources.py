@@ -192,3 +192,37 @@ class ImageFiles:
       raise records.RecordError(
         f'The image {printable(name)} cannot be read: {e.strerror}.'
       ) from None
+
+
+class CaptionedFiles:
+  """Records whose captions are in memory and whose images are files.
+
+  A row has `file`, `captions`, `group`, `split`, and what else is told of the
+  image in `words`.
+  """
+
+  def __init__(
+    self, images: ImageFiles, rows: Sequence[dict[str, Any]], about: dict
+  ):
+    """Takes rows; errors.UserError if none of their images is there."""
+    images.check([r['file'] for r in rows])
+    self._images = images
+    self._rows = rows
+    splits = records.count_splits([r['split'] for r in rows])
+    self.about = about | {'splits': splits}
+
+  def __len__(self) -> int:
+    return len(self._rows)
+
+  def split(self, i: int) -> str | None:
+    return self._rows[i]['split']
+
+  def record(self, i: int) -> records.Record:
+    row = self._rows[i]
+    return records.Record(
+      image=self._images.read(row['file']),
+      captions=tuple(row['captions']),
+      words={'image': printable(row['file']), **row.get('words', {})},
+      group=row['group'],
+      split=row['split'],
+    )
