@@ -33,7 +33,6 @@ FAMILIES = {
   'aimv2': Family(aimv2.AIMv2, aimv2.AIMv2Config.from_dict),
 }
 
-
 # Image towers alone.
 TOWERS = {
   'clip_vision_model': vision_only.clip_tower,

@@ -15,17 +15,15 @@ import transformers
 from saejax import errors
 from saejax import types
 from saejax.models import checkpoints
-from saejax.models import clip
 from saejax.models import families
 from saejax.models import hub
 from saejax.models import preprocessing
-from saejax.models import siglip
 from saejax.models import texts as texts_lib
 from saejax.models import vision_only
 from saejax.models import weights
 
 CONFIG, WEIGHTS = 'config.json', 'model.safetensors'
-PREPROCESSOR = 'preprocessor_config.json'
+PREPROCESSOR = preprocessing.CONFIG
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +39,7 @@ class VLM:
     revision: the hash of the commit on the hub, if it came from there.
   """
 
-  module: clip.CLIP | siglip.SigLIP | vision_only.VisionOnly
+  module: families.Module
   params: types.ArrayTree
   tokenizer: transformers.PreTrainedTokenizerBase | None
   pixels: preprocessing.Pixels

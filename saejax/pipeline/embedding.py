@@ -21,7 +21,6 @@ from saejax.pipeline import processes
 from saejax.store import writer as writer_lib
 
 DTYPES = ('float32', 'bfloat16')
-embedder = embedders.embedder
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from saejax.data import captions
 from saejax.data import render
 from saejax.data import scenes
 from saejax.models import folder
-from saejax.pipeline import embedding
+from saejax.pipeline import embedders
 from saejax.store import manifest
 
 PROVENANCE = 'provenance.json'
@@ -36,7 +36,7 @@ def measure(vlm: folder.VLM, world: scenes.World) -> dict[str, dict[str, Any]]:
   world = dataclasses.replace(world, seed=world.seed + _UNSEEN)
   sampled = scenes.sample(world, np.arange(SCENES))
   said = captions.caption(world, sampled)
-  embed = embedding.embedder(vlm, sharding.make_mesh())
+  embed = embedders.embedder(vlm, sharding.make_mesh())
   drawn = render.render(sampled, vlm.pixels.side)
   image_ND = embed.image(vlm.pixels.shape(drawn))
   text_ND = embed.text(vlm.tokenize(said.text))
