@@ -10,23 +10,11 @@ from saejax.models import aimv2
 from saejax.models import weights
 from tests.models import parity
 
-TEXT = {
-  'hidden_size': 32,
-  'intermediate_size': 48,
-  'num_hidden_layers': 3,
-  'num_attention_heads': 4,
-  'vocab_size': 99,
-  'max_position_embeddings': 16,
+TEXT = parity.TEXT | {
   'eos_token_id': 98,
   'rms_norm_eps': 1e-3,  # Large, so that a wrong one shows.
 }
-VISION = {
-  'hidden_size': 40,
-  'intermediate_size': 56,
-  'num_hidden_layers': 2,
-  'num_attention_heads': 5,
-  'image_size': 32,
-  'patch_size': 8,
+VISION = parity.VISION | {
   'rms_norm_eps': 2e-3,
 }
 CONFIG = {

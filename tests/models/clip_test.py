@@ -9,25 +9,15 @@ from saejax import errors
 from saejax.models import clip
 from tests.models import parity
 
-TEXT = {
-  'hidden_size': 32,
+TEXT = parity.TEXT | {
   'intermediate_size': 64,
   'num_hidden_layers': 2,
-  'num_attention_heads': 4,
-  'vocab_size': 99,
-  'max_position_embeddings': 16,
   'bos_token_id': 97,
   'eos_token_id': 98,
   'pad_token_id': 0,
   'layer_norm_eps': 1e-3,  # Large, so that a wrong one shows.
 }
-VISION = {
-  'hidden_size': 40,
-  'intermediate_size': 56,
-  'num_hidden_layers': 2,
-  'num_attention_heads': 5,
-  'image_size': 32,
-  'patch_size': 8,
+VISION = parity.VISION | {
   'layer_norm_eps': 2e-3,
 }
 CONFIG = {

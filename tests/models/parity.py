@@ -17,6 +17,24 @@ try:
 except ImportError:
   torch = transformers = None
 
+# Sizes that differ wherever they may, so that none stands in for another.
+VISION = {
+  'hidden_size': 40,
+  'intermediate_size': 56,
+  'num_hidden_layers': 2,
+  'num_attention_heads': 5,
+  'image_size': 32,
+  'patch_size': 8,
+}
+TEXT = {
+  'hidden_size': 32,
+  'intermediate_size': 48,
+  'num_hidden_layers': 3,
+  'num_attention_heads': 4,
+  'vocab_size': 99,
+  'max_position_embeddings': 16,
+}
+
 # The largest ‖a − b‖ / ‖b‖. A port that misses it has a mistake: find it.
 TOLERANCE = 1e-5
 
