@@ -111,7 +111,7 @@ def _open_writer(out: str, streams, about) -> store_lib.StoreWriter:
 
 
 def embed(config: EmbedConfig, out: str) -> Summary:
-  """Embeds a data set into a store.
+  """Embeds a data set into a store; an image tower alone, its images.
 
   A killed run, started again, goes on at the shard it was in, and gives the
   same bytes. Several processes share the shards, each with its own devices,
@@ -144,9 +144,10 @@ def embed(config: EmbedConfig, out: str) -> Summary:
   if not is_world:
     about['near_duplicates'] = config.near_duplicates
   d = vlm.module.config.projection_dim
-  writer = _open_writer(
-    out, kind.streams(data, d, config.store_dtype), about | kind.about(data)
-  )
+  streams = kind.streams(data, d, config.store_dtype)
+  if vlm.tokenizer is None:  # An image tower alone.
+    streams = {'image': streams['image']}
+  writer = _open_writer(out, streams, about | kind.about(data))
   start = time.perf_counter()
   written = kind.write(
     writer,
@@ -173,8 +174,8 @@ def _all_done(writer: store_lib.StoreWriter, n_shards: dict[str, int]) -> bool:
   """Whether every process has written every shard."""
   is_done = lambda: all(
     writer.is_done(name, index)
-    for name, n in n_shards.items()
-    for index in range(n)
+    for name in writer.streams
+    for index in range(n_shards[name])
   )
   if not is_done():
     writer.reload()

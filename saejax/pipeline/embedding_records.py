@@ -291,7 +291,7 @@ def write(
     workers: threads that read, decode and resize.
   """
   written = {}
-  if _has_prompts(data):
+  if 'prompts' in writer.streams:
     written['prompts'] = _write_prompts(writer, embed, data)
   by_record = [name for name in ('image', 'text') if name in writer.streams]
   bounds = _bounds(data)['image']

@@ -87,7 +87,8 @@ def write(
   """
   del workers
   bounds = shards.shard_bounds(data.n, PER_SHARD)
-  rows = {'image': 1, 'text': data.texts}
+  each = {'image': 1, 'text': data.texts}
+  rows = {name: each[name] for name in writer.streams}
   written = dict.fromkeys(rows, 0)
   todo = [
     (stream, index)

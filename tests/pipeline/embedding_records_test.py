@@ -1,5 +1,6 @@
 """Embedding records: every image beside its captions, whatever is broken."""
 
+import dataclasses
 import json
 import os
 from unittest import mock
@@ -325,6 +326,24 @@ class ClassesTest(absltest.TestCase):
     entries = store_quality.evaluate_store(out, 'all').entries
     chance = entries['zero_shot/chance_top1']['value']
     self.assertGreater(entries['zero_shot/top1']['value'], 3 * chance)
+
+
+class ImageTowerTest(Pictured):
+  def test_a_model_that_reads_no_texts_embeds_images_alone(self):
+    alone = dataclasses.replace(model(), tokenizer=None)
+    self.enter_context(
+      mock.patch.object(folder, 'load', lambda *_, **__: alone)
+    )
+    found = self.embed()
+    world = os.path.join(self.create_tempdir().full_path, 'store')
+    embed(world, 'scenes:n=5')
+    for path in (self.out, world):
+      self.assertEmpty(list(store.validate(path)))
+      self.assertEqual(store.Store(path).streams, ('image',))
+    # Where no caption is wanted, captions that say nothing cost no image.
+    self.assertEqual(
+      found['image'].column('pair').tolist(), sorted({*pictured.USED, 21})
+    )
 
 
 class TowersTest(absltest.TestCase):
