@@ -12,12 +12,15 @@ import dataclasses
 
 from flax import linen as nn
 import jax
+from jax import lax
 import jax.numpy as jnp
 import numpy as np
 
 from saejax import errors
 
 Out = dict[str, jax.Array | dict]
+
+_HIDDEN = -1e30  # Added to the logits of keys that may not be seen.
 
 
 def quick_gelu(x: jax.Array) -> jax.Array:
@@ -90,22 +93,25 @@ class Attention(nn.Module):
 def attend(q_BTD, k_BTD, v_BTD, heads: int, mask_BHTT=None) -> jax.Array:
   """Multi-head attention; queries may be fewer than keys.
 
-  Heads come before tokens, so that each head's are one matrix: on a CPU two
-  thirds of the time of `nn.dot_product_attention`, which has them after.
+  On a CPU, half the time of `nn.dot_product_attention`: heads come before
+  tokens, so that each head's are one matrix; a mask is added, not selected by;
+  and rows are divided by their sums after the second matmul, where they are
+  short. No logit may come near `_HIDDEN`.
   """
   b, t, d = q_BTD.shape
   split = lambda x: x.reshape(b, -1, heads, d // heads).swapaxes(1, 2)
   q_BHTE, k_BHUE, v_BHUE = map(split, (q_BTD, k_BTD, v_BTD))
   scaled_BHTE = q_BHTE / np.sqrt(d // heads).astype(q_BTD.dtype)
   logit_BHTU = jnp.einsum('BHTE,BHUE->BHTU', scaled_BHTE, k_BHUE)
+  logit_BHTU = logit_BHTU.astype(jnp.float32)
   if mask_BHTT is not None:
-    least = jnp.finfo(logit_BHTU.dtype).min
-    logit_BHTU = jnp.where(mask_BHTT, logit_BHTU, least)
-  weight_BHTU = jax.nn.softmax(logit_BHTU.astype(jnp.float32), axis=-1)
-  y_BHTE = jnp.einsum(
-    'BHTU,BHUE->BHTE', weight_BHTU.astype(v_BHUE.dtype), v_BHUE
-  )
-  return y_BHTE.swapaxes(1, 2).reshape(b, t, d)
+    logit_BHTU += jnp.where(mask_BHTT, 0.0, _HIDDEN)
+  # The largest falls out of the quotient, and so of the gradient.
+  most_BHT1 = lax.stop_gradient(logit_BHTU.max(-1, keepdims=True))
+  part_BHTU = jnp.exp(logit_BHTU - most_BHT1)
+  total_BHT1 = part_BHTU.sum(-1, keepdims=True).astype(v_BHUE.dtype)
+  y_BHTE = jnp.einsum('BHTU,BHUE->BHTE', part_BHTU.astype(v_BHUE.dtype), v_BHUE)
+  return (y_BHTE / total_BHT1).swapaxes(1, 2).reshape(b, t, d)
 
 
 def key_mask(mask_BT: jax.Array | None) -> jax.Array | None:

@@ -9,6 +9,8 @@ import jax
 import numpy as np
 import tqdm
 
+_REST = 0.1  # Seconds.
+
 
 def in_turns(
   calls: Mapping[str, Callable[[], Any]], rounds: int, label: str
@@ -16,8 +18,10 @@ def in_turns(
   """Seconds of each call, [rounds]: each once a round, so that whatever slows
   the machine slows all.
 
-  The first call of each, which compiles, is not counted. Results of JAX are
-  waited for.
+  Results of JAX are waited for. Threads of one library spin for a while after
+  its call, and would slow the next; then they sleep, and must be woken. So each
+  turn is a rest, a call that is not counted, and one that is. The very first
+  call of each, which compiles, is extra.
   """
   finish = lambda name: jax.block_until_ready(calls[name]())
   for name in calls:
@@ -25,6 +29,8 @@ def in_turns(
   seconds = {name: [] for name in calls}
   for _ in tqdm.trange(rounds, desc=label, leave=False, disable=None):
     for name in calls:
+      time.sleep(_REST)
+      finish(name)
       start = time.perf_counter()
       finish(name)
       seconds[name].append(time.perf_counter() - start)
