@@ -73,7 +73,8 @@ def mesh_shape() -> tuple[int, int] | None:
 def _own_flags() -> list[flags.Flag]:
   """The flags of this program, without those of libraries."""
   by_module = FLAGS.flags_by_module_dict()
-  return [f for m in (__name__, sys.argv[0]) for f in by_module.get(m, [])]
+  ours = [sys.argv[0], *(m for m in by_module if m.startswith('saejax.'))]
+  return [flag for module in ours for flag in by_module.get(module, [])]
 
 
 def _help(doc: str) -> str:

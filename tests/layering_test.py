@@ -38,6 +38,7 @@ ALLOWED = {
     'train', 'models', 'analysis', 'report', 'pretrained', 'torch_bridge',
   },
   'program': {'store'},
+  'training_flags': {'program', 'nn', 'train'},
   'pretrained': set(),
 }  # fmt: skip
 

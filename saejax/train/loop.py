@@ -21,6 +21,7 @@ from saejax.train import calibrate
 from saejax.train import checkpoint
 from saejax.train import config as config_lib
 from saejax.train import logging
+from saejax.train import plan as plan_lib
 from saejax.train import state as state_lib
 from saejax.train import step as step_lib
 
@@ -47,7 +48,7 @@ def _place(
 
 
 def make_batch(
-  plan: config_lib.Plan, mesh: jax.sharding.Mesh, step: int
+  plan: plan_lib.Plan, mesh: jax.sharding.Mesh, step: int
 ) -> types.Batch:
   """The batch of a step, on the mesh."""
   which_B, rows_B = plan.mixture.rows_of(step)
@@ -66,7 +67,7 @@ def make_batch(
   )
 
 
-def _check_mesh(plan: config_lib.Plan, mesh: jax.sharding.Mesh) -> None:
+def _check_mesh(plan: plan_lib.Plan, mesh: jax.sharding.Mesh) -> None:
   data, model = mesh.shape[sharding.DATA], mesh.shape[sharding.MODEL]
   if plan.mixture.batch % data or plan.sae.s % model:
     raise errors.UserError(
@@ -77,7 +78,7 @@ def _check_mesh(plan: config_lib.Plan, mesh: jax.sharding.Mesh) -> None:
 
 
 def _val_preactivations(
-  plan: config_lib.Plan, variables: types.ArrayTree
+  plan: plan_lib.Plan, variables: types.ArrayTree
 ) -> Iterator[tuple[np.ndarray, float]]:
   """Pre-activations of every row of `val`, weighted as in training."""
   # In float32 whatever it trained in, as it will be once it is loaded.
@@ -97,9 +98,7 @@ def _val_preactivations(
       yield np.asarray(pre_BS), share / len(rows)
 
 
-def finish(
-  plan: config_lib.Plan, state: state_lib.TrainState
-) -> types.ArrayTree:
+def finish(plan: plan_lib.Plan, state: state_lib.TrainState) -> types.ArrayTree:
   """The trained variables on the host, their threshold calibrated on `val`."""
   variables = jax.tree.map(
     lambda x: jax.numpy.asarray(jax.device_get(x)), state.variables
@@ -114,7 +113,7 @@ def finish(
 
 def _run_steps(
   config: config_lib.TrainConfig,
-  plan: config_lib.Plan,
+  plan: plan_lib.Plan,
   mesh: jax.sharding.Mesh,
   manager: ocp.CheckpointManager,
   metrics_file: str | None,
@@ -172,7 +171,7 @@ def train(
   Raises:
     UserError, StoreError: the config cannot be run; nothing was written.
   """
-  plan = config_lib.make_plan(config)
+  plan = plan_lib.make_plan(config)
   mesh = sharding.make_mesh(config.mesh)
   _check_mesh(plan, mesh)
   dictionary = os.path.join(out, DICTIONARY)

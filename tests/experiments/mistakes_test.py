@@ -96,6 +96,8 @@ class FlagsTest(MistakeTest):
     done = RUNNER.run(program, ['--help'])
     self.assertEqual((done.status, done.stderr), (0, ''))
     source = (server.ROOT / 'experiments' / f'{program}.py').read_text()
+    if 'training_flags' in source:
+      source += (server.ROOT / 'saejax' / 'training_flags.py').read_text()
     defined = re.findall(
       r"(?:flags\.DEFINE_\w+|program\.required)\(\s*'(\w+)'", source
     )

@@ -1,0 +1,154 @@
+"""What a training run comes to on its store."""
+
+from collections.abc import Mapping
+import dataclasses
+import math
+
+import numpy as np
+
+from saejax import errors
+from saejax import nn
+from saejax import store as store_lib
+from saejax.data import batches
+from saejax.train import config as config_lib
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan:
+  """A config resolved against its store: nothing is left to derive."""
+
+  sae: nn.LinearSAE
+  mixture: batches.Mixture
+  modality_of: tuple[int, ...]  # By stream: its index in `sae.modalities`.
+  constants: Mapping[str, np.ndarray]
+  steps: int
+  aux_k: int
+  dead_after: int
+  store_hash: str
+
+
+def parse_mix(mix: str, streams: tuple[store_lib.Stream, ...], rows):
+  """Weights of streams from 'natural', 'equal' or 'image=1,text=5'."""
+  if mix == 'natural':
+    return tuple(float(len(r)) for r in rows)
+  if mix == 'equal':
+    return (1.0,) * len(streams)
+  try:
+    weights = {k: float(v) for k, v in (p.split('=') for p in mix.split(','))}
+  except ValueError:
+    raise errors.UserError(
+      f"--mix={mix} is not understood: write 'natural', 'equal', or weights "
+      "such as 'image=1,text=5'."
+    ) from None
+  names = [s.name for s in streams]
+  positive = all(0 < w < math.inf for w in weights.values())
+  if set(weights) != set(names) or not positive:
+    raise errors.UserError(
+      f'--mix={mix} must give a positive weight to each of {names}.'
+    )
+  return tuple(weights[n] for n in names)
+
+
+def _constants(
+  config: config_lib.TrainConfig, streams, shares, modalities, modality_of
+):
+  """Centre [M, D], scale [M] and what they make the RMS of an entry."""
+  m, d = len(modalities), streams[0].d
+  mean_MD, square_M, weight_M = np.zeros((m, d)), np.zeros(m), np.zeros(m)
+  for stream, share, i in zip(streams, shares, modality_of, strict=True):
+    stats = stream.stats['train']
+    mean_MD[i] += share * np.asarray(stats.mean)
+    square_M[i] += share * stats.mean_square_norm
+    weight_M[i] += share
+  mean_MD, square_M = mean_MD / weight_M[:, None], square_M / weight_M
+  every = weight_M / weight_M.sum()
+  whole_D = every @ mean_MD
+  center_MD = {
+    'none': np.zeros((m, d)),
+    'global': np.broadcast_to(whole_D, (m, d)),
+    'modality': mean_MD,
+  }[config.center]
+  # Mean square distance from the centre, from the first two moments.
+  spread_M = square_M - 2 * (mean_MD * center_MD).sum(1)
+  spread_M = spread_M + (center_MD**2).sum(1)
+  scale_M = {
+    'none': np.ones(m),
+    'global': np.full(m, np.sqrt(d / max(every @ spread_M, 1e-30))),
+    'modality': np.sqrt(d / np.maximum(spread_M, 1e-30)),
+  }[config.scale]
+  constants = {
+    'center': center_MD.astype(np.float32),
+    'scale': scale_M.astype(np.float32),
+  }
+  return constants, float(np.sqrt(every @ (spread_M * scale_M**2) / d))
+
+
+def make_plan(config: config_lib.TrainConfig) -> Plan:
+  """Resolves a config; UserError or StoreError says what cannot be done."""
+  config_lib.check(config)
+  store = store_lib.Store(config.store)
+  streams = tuple(store[name] for name in config.streams)
+  if len({s.d for s in streams}) != 1:
+    widths = {s.name: s.d for s in streams}
+    raise errors.UserError(f'Streams must have one width; got {widths}.')
+  rows = tuple(s.rows('train') for s in streams)
+  for stream, rows_n in zip(streams, rows, strict=True):
+    if not len(rows_n):
+      raise errors.UserError(
+        f'Stream {stream.name} of {config.store} has no rows in train.'
+      )
+    is_calibrated = issubclass(nn.ARCHITECTURES[config.arch], nn.BatchTopK)
+    if is_calibrated and not stream.stats['val'].rows:
+      raise errors.UserError(
+        f'Stream {stream.name} of {config.store} has no rows in val, on '
+        f'which the threshold of {config.arch} is calibrated: give its store '
+        'a val split, or use --arch=topk.'
+      )
+  shares = parse_mix(config.mix, streams, rows)
+  d, total = streams[0].d, sum(map(len, rows))
+  latents = config.latents or round(d * (config.expansion or 8))
+  if nn.ARCHITECTURES[config.arch].meets_k and config.k > latents:
+    raise errors.UserError(
+      f'--k={config.k} is larger than the dictionary: it has {latents} '
+      'concepts.'
+    )
+  per_modality = 'modality' in (config.center, config.scale)
+  names = tuple(dict.fromkeys(s.modality for s in streams))
+  modalities = names if per_modality else ('all',)
+  modality_of = tuple(
+    names.index(s.modality) if per_modality else 0 for s in streams
+  )
+  fields = dict(
+    d=d,
+    s=latents,
+    k=min(config.k, latents),  # Where k is ignored it may be larger.
+    modalities=modalities,
+    use_b_dec=config.use_b_dec,
+    dtype=config.dtype,
+    **config_lib.own_settings(config),
+  )
+  constants, rms = _constants(config, streams, shares, modalities, modality_of)
+  if 'rms' in nn.own_fields(config.arch):
+    fields['rms'] = rms
+  steps = config.steps
+  if steps is None:
+    steps = math.ceil((config.epochs or 30) * total / config.batch)
+  return Plan(
+    sae=nn.ARCHITECTURES[config.arch](**fields),
+    mixture=batches.Mixture(
+      streams=streams,
+      rows=rows,
+      batch=config.batch,
+      shares=shares,
+      seed=config.data_seed,
+    ),
+    modality_of=modality_of,
+    constants=constants,
+    steps=steps,
+    # Half the width, as in arXiv 2406.04093, but never more than there are.
+    aux_k=min(config.aux_k or max(d // 2, 1), latents),
+    # A concept is dead once it missed an epoch, or a tenth of a short run.
+    dead_after=config.dead_after
+    or max(min(total, steps * config.batch // 10), 1),
+    store_hash=store.hash,
+  )

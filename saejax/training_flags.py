@@ -1,0 +1,94 @@
+"""Flags of the programs that train: importing this module defines them."""
+
+from typing import Any
+
+from absl import flags
+
+from saejax import errors
+from saejax import nn
+from saejax import program
+from saejax.train import config as config_lib
+
+C = config_lib.TrainConfig
+STANDARD = config_lib.STANDARDISATIONS
+
+STREAM = flags.DEFINE_list('stream', list(C.streams), 'Streams to train on.')
+program.required('store', 'Folder of the store.')
+flags.DEFINE_enum(
+  'arch', C.arch, list(nn.ARCHITECTURES), 'Variant: k concepts a row (topk, '
+  'abs_topk, of either sign), or on average (batch_topk; matryoshka, whose '
+  'first concepts reconstruct by themselves; jumprelu, whose thresholds are '
+  'learned); or as many as an L1 penalty leaves (relu, gated, p_anneal).'
+)  # fmt: skip
+flags.DEFINE_float(
+  'p', None, 'For p_anneal: exponent that the penalty ends with '
+  f'[{nn.PAnneal.p}].'
+)  # fmt: skip
+flags.DEFINE_float(
+  'l0', None, 'For jumprelu: weight of L0 as a penalty, in place of --k.'
+)
+flags.DEFINE_float(
+  'bandwidth', None, 'For jumprelu: width around a threshold in which its '
+  f'gradient is seen, in units of an entry of a row [{nn.JumpReLU.bandwidth}].'
+)  # fmt: skip
+GROUPS = flags.DEFINE_list(
+  'groups', None, 'For matryoshka: shares of the dictionary that reconstruct '
+  f'by themselves [{",".join(map(str, nn.Matryoshka.groups))}].'
+)  # fmt: skip
+flags.DEFINE_integer('data_seed', C.data_seed, 'Of the order of rows.')
+flags.DEFINE_integer('steps', C.steps, 'Training steps.')
+flags.DEFINE_float('epochs', C.epochs, 'Or: passes over the rows [30].')
+flags.DEFINE_integer('batch', C.batch, 'Rows a step, over all devices.')
+flags.DEFINE_float('weight_decay', C.weight_decay, 'Of AdamW.')
+flags.DEFINE_float('clip', C.clip, 'Norm to which gradients are clipped.')
+flags.DEFINE_string(
+  'mix', C.mix, 'Rows of each stream in a batch: natural (as there are rows), '
+  'equal, or weights such as image=1,text=5.'
+)  # fmt: skip
+flags.DEFINE_enum('center', C.center, STANDARD, 'Mean taken away first.')
+flags.DEFINE_enum('scale', C.scale, STANDARD, 'Spread scaled to 1 first.')
+flags.DEFINE_bool('use_b_dec', C.use_b_dec, 'Learn a decoder bias.')
+flags.DEFINE_enum(
+  'dtype', C.dtype, ['float32', 'bfloat16'], 'Of the encoder matmul.'
+)
+flags.DEFINE_float(
+  'aux_weight', C.aux_weight, 'Of AuxK, against dead concepts.'
+)
+flags.DEFINE_integer('aux_k', C.aux_k, 'Dead concepts it uses [width / 2].')
+flags.DEFINE_integer(
+  'dead_after', C.dead_after, 'Rows after which a silent concept counts as '
+  'dead [an epoch, or a tenth of the run].'
+)  # fmt: skip
+program.mesh_flag()
+flags.DEFINE_integer('log_every', C.log_every, 'Steps between metrics.')
+flags.DEFINE_integer(
+  'checkpoint_every', C.checkpoint_every, 'Steps between checkpoints.'
+)
+flags.DEFINE_integer('keep', C.keep, 'Checkpoints kept.')
+
+
+def settings() -> dict[str, Any]:
+  """The flags given of single variants."""
+  names = {name for own in config_lib.OWN_FLAGS.values() for name in own}
+  given = {n: flags.FLAGS[n].value for n in names if n in flags.FLAGS}
+  given = {n: v for n, v in sorted(given.items()) if v is not None}
+  if 'groups' in given:
+    try:
+      given['groups'] = tuple(map(float, GROUPS.value or ['']))
+    except ValueError:
+      raise errors.UserError(
+        f'--groups={",".join(GROUPS.value)} must be numbers joined by commas, '
+        'such as 0.25,0.5.'
+      ) from None
+  return given
+
+
+def config(**given: Any) -> config_lib.TrainConfig:
+  """The flags as a config; what is given is not asked of flags."""
+  return program.config_from_flags(
+    C,
+    streams=tuple(STREAM.value),
+    mesh=program.mesh_shape(),
+    settings=settings(),
+    **given,
+  )
