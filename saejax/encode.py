@@ -38,10 +38,12 @@ def to_csr(codes: types.Codes, s: int) -> scipy.sparse.csr_matrix:
   if isinstance(codes, types.Dense):
     return scipy.sparse.csr_matrix(np.asarray(codes.z_BS))
   values_BK, index_BK = map(np.asarray, (codes.values_BK, codes.index_BK))
-  row, place = np.nonzero(values_BK)
+  at = np.nonzero(values_BK)
+  row = at[0]
+  if codes.row_BK is not None:
+    row = np.asarray(codes.row_BK)[at]
   return scipy.sparse.csr_matrix(
-    (values_BK[row, place], (row, index_BK[row, place])),
-    shape=(len(values_BK), s),
+    (values_BK[at], (row, index_BK[at])), shape=(len(values_BK), s)
   )
 
 

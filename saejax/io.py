@@ -44,6 +44,8 @@ def save(
     for name, array in collection.items()
   }
   arrays['threshold'] = np.float32(arrays.get('threshold', 0.0))[...]
+  # [D, S] in the format: made contiguous, as safetensors needs.
+  arrays['w_enc'] = np.ascontiguousarray(arrays['w_enc'].T)
   config = {
     'format': FORMAT,
     'version': VERSION,
@@ -110,11 +112,13 @@ def load(path: str | os.PathLike[str]) -> tuple[nn.LinearSAE, types.ArrayTree]:
   for collection, leaves in expected.items():
     for name, leaf in leaves.items():
       found = arrays[name].shape if name in arrays else None
-      if found != leaf.shape:
+      asked = leaf.shape[::-1] if name == 'w_enc' else leaf.shape
+      if found != asked:
         raise errors.UserError(
           f'The dictionary at {path} has {name} of shape {found}; its '
-          f'{CONFIG} asks for {leaf.shape}.'
+          f'{CONFIG} asks for {asked}.'
         )
-      array = jax.numpy.asarray(arrays[name], leaf.dtype)
+      array = arrays[name].T if name == 'w_enc' else arrays[name]
+      array = jax.numpy.asarray(array, leaf.dtype)
       variables.setdefault(collection, {})[name] = array
   return sae, variables

@@ -47,10 +47,10 @@ def aux_k(
     ‖e − ê‖² / ‖e‖², or 0 while none is dead.
   """
   e_BD = lax.stop_gradient(residual(batch, out))
-  dead_BS = jnp.broadcast_to(dead_S[None], out.aux['pre_BS'].shape)
+  pre_BS = lax.stop_gradient(out.aux['pre_BS'])
   never = 0.0 if signed else -jnp.inf
   values_BK, index_BK = ops.top_k(
-    jnp.where(dead_BS, out.aux['pre_BS'], never),
+    jnp.where(dead_S[None], pre_BS, never),
     k,
     by_magnitude=signed,
     batch_axis=sharding.axis(sharding.DATA),
@@ -62,6 +62,9 @@ def aux_k(
   codes = types.Sparse(
     values_BK=jnp.where(is_dead_BK, values_BK, 0),
     index_BK=jnp.where(is_dead_BK, index_BK, dead_S.shape[0]),
+  )
+  codes = linear.encode_with(
+    codes, out.aux['u_BD'], params['w_enc'], params['b_enc']
   )
   ehat_BD = linear.decode_with(codes, params['w_dec'])
   loss = jnp.sum((e_BD - ehat_BD) ** 2) / jnp.sum(e_BD**2)
@@ -90,7 +93,7 @@ def _warm(progress: jax.Array) -> jax.Array:
 def l1(sae, batch, out, params, progress) -> jax.Array:
   """λ Σ z_i ‖d_i‖ of ReLU, the mean over rows."""
   del batch
-  z_BS = out.codes.z_BS * out.aux['scale_B1']
+  z_BS = out.aux['codes'].z_BS
   total = jnp.sum(_norms(out, params, z_BS)) / z_BS.shape[0]
   return sae.l1 * _warm(progress) * total
 
@@ -100,7 +103,7 @@ def annealed(sae, batch, out, params, progress) -> jax.Array:
   size = lax.stop_gradient(l1(sae, batch, out, params, progress))
   fallen = jnp.clip((progress - _WARMUP) / (1 - _WARMUP), 0.0, 1.0)
   p = 1 - (1 - sae.p) * fallen
-  z_BS = _norms(out, params, out.codes.z_BS * out.aux['scale_B1'])
+  z_BS = _norms(out, params, out.aux['codes'].z_BS)
   # The slope of z^p is infinite at 0; from 1e-3 of the spread on it is not.
   total = jnp.sum((z_BS + _SMALL) ** p - _SMALL**p)
   return size * total / jnp.maximum(lax.stop_gradient(total), _TINY)
@@ -115,9 +118,9 @@ def target_l0(sae, batch, out, params, progress) -> jax.Array:
   return (l0 / sae.k - 1) ** 2 if sae.l0 is None else sae.l0 * l0
 
 
-def _unexplained_by(sae, out, params, z_BS, w_SD) -> jax.Array:
+def _unexplained_by(sae, out, params, codes, w_SD) -> jax.Array:
   """What codes on the encoder's scale leave unexplained, with a dictionary."""
-  uhat_BD = linear.decode_with(types.Dense(z_BS), w_SD)
+  uhat_BD = linear.decode_with(codes, w_SD)
   if sae.use_b_dec:
     uhat_BD += params['b_dec'][None]
   return jnp.sum((out.aux['u_BD'] - uhat_BD) ** 2) / _spread(out)
@@ -132,23 +135,23 @@ def gate(sae, batch, out, params, progress) -> jax.Array:
   frozen = jax.tree.map(lax.stop_gradient, params)
   gate_BS = jax.nn.relu(out.aux['pre_BS'])
   total = jnp.sum(_norms(out, frozen, gate_BS)) / gate_BS.shape[0]
-  error = _unexplained_by(sae, out, frozen, gate_BS, frozen['w_dec'])
+  error = _unexplained_by(
+    sae, out, frozen, types.Dense(gate_BS), frozen['w_dec']
+  )
   return sae.l1 * _warm(progress) * total + error
 
 
 def nested(sae, batch, out, params, progress) -> jax.Array:
   """The sum of what each of Matryoshka's prefixes leaves unexplained."""
   del batch, progress
-  z_BS, w_SD = out.codes.z_BS * out.aux['scale_B1'], params['w_dec']
-  is_split = jax.sharding.get_abstract_mesh().shape.get(sharding.MODEL, 1) > 1
-  total = jnp.float32(0)
+  codes, total = out.aux['codes'], jnp.float32(0)
   for size in sae.prefixes:
-    if is_split:  # A prefix would lie on few devices: the rest is 0 instead.
-      first_BS = lax.broadcasted_iota(jnp.int32, (1, sae.s), 1) < size
-      part = jnp.where(first_BS, z_BS, 0), w_SD
-    else:
-      part = z_BS[:, :size], w_SD[:size]
-    total += _unexplained_by(sae, out, params, *part)
+    is_first_BK = codes.index_BK < size
+    part = codes.replace(
+      values_BK=jnp.where(is_first_BK, codes.values_BK, 0),
+      index_BK=jnp.where(is_first_BK, codes.index_BK, sae.s),
+    )
+    total += _unexplained_by(sae, out, params, part, params['w_dec'])
   return total
 
 

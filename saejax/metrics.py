@@ -47,7 +47,7 @@ class Metrics:
 
 
 def active(codes: types.Codes) -> jax.Array:
-  """Which codes are non-zero: [B, S] or [B, K]."""
+  """Which codes are non-zero: [B, S], or of entries, [B, K]."""
   if isinstance(codes, types.Dense):
     return codes.z_BS != 0
   return codes.values_BK != 0
@@ -61,6 +61,7 @@ def fired(codes: types.Codes, s: int) -> jax.Array:
     codes.values_BK,
     codes.index_BK,
     s,
+    row_BK=codes.row_BK,
     batch_axis=sharding.axis(sharding.DATA),
     axis=sharding.axis(sharding.MODEL),
   )

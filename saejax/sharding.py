@@ -17,7 +17,7 @@ P = jax.P
 
 # By the last part of a leaf's path, so Adam's moments follow their parameter.
 RULES = {
-  'w_enc': P(None, MODEL),
+  'w_enc': P(MODEL, None),
   'w_dec': P(MODEL, None),
   'b_enc': P(MODEL),
   'b_dec': P(),

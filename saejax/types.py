@@ -31,10 +31,14 @@ class Dense:
 
 @flax.struct.dataclass
 class Sparse:
-  """Codes as K values a row and their concepts; padding is (0, S)."""
+  """Codes as values and their concepts; padding is (0, S).
+
+  K to each row; or packed, and then `row_BK` says whose they are.
+  """
 
   values_BK: jax.Array
   index_BK: jax.Array
+  row_BK: jax.Array | None = None
 
 
 Codes = Dense | Sparse
@@ -49,12 +53,12 @@ class Output:
     xhat_BD: the reconstruction, on the stored scale.
     aux: what the variant adds for its losses: `pre_BS` pre-activations,
       `u_BD` the standardised input, `scale_B1` the factor that standardised
-      each row.
+      each row, `codes` the codes on the standardised scale.
   """
 
   codes: Codes
   xhat_BD: jax.Array
-  aux: dict[str, jax.Array]
+  aux: dict[str, Any]
 
 
 @flax.struct.dataclass

@@ -70,7 +70,7 @@ class AuxKTest(parameterized.TestCase):
     value, grads = self.gradients(arch, dead_S, shift)
     self.assertGreater(value, 0)
     moved = {
-      'w_enc': np.abs(grads['w_enc']).sum(0) > 0,
+      'w_enc': np.abs(grads['w_enc']).sum(1) > 0,
       'b_enc': np.abs(grads['b_enc']) > 0,
       'w_dec': np.abs(grads['w_dec']).sum(1) > 0,
     }

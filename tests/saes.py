@@ -41,4 +41,6 @@ def make(arch: str, **fields):
 def dense(codes: types.Codes) -> np.ndarray:
   if isinstance(codes, types.Dense):
     return np.asarray(codes.z_BS)
-  return np.asarray(ops.to_dense(codes.values_BK, codes.index_BK, S))
+  return np.asarray(
+    ops.to_dense(codes.values_BK, codes.index_BK, S, row_BK=codes.row_BK)
+  )

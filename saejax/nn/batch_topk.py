@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from saejax import ops
+from saejax import sharding
 from saejax import types
 from saejax.nn import linear
 
@@ -24,8 +25,14 @@ class BatchTopK(linear.LinearSAE):
       'constants', 'threshold', jnp.zeros, (), jnp.float32
     )
 
-  def activate(self, pre_BS: jax.Array, *, train: bool) -> types.Dense:
+  def activate(self, pre_BS: jax.Array, *, train: bool) -> types.Codes:
     if train:
-      return types.Dense(ops.batch_top_k(pre_BS, self.k * pre_BS.shape[0]))
+      values_BK, index_BK, row_BK = ops.packed_batch_top_k(
+        pre_BS,
+        self.k * pre_BS.shape[0],
+        batch_axis=sharding.axis(sharding.DATA),
+        axis=sharding.axis(sharding.MODEL),
+      )
+      return types.Sparse(values_BK, index_BK, row_BK)
     kept_BS = pre_BS > jnp.maximum(self.threshold.value, 0)
     return types.Dense(jnp.where(kept_BS, pre_BS, 0))

@@ -1,7 +1,7 @@
 """What every SAE with a linear encoder shares: its parameters and its scale.
 
   u = (x − c)·s        standardised; c and s by modality, or for all
-  pre = u W_enc + b_enc
+  pre = u W_encᵀ + b_enc
   z = activate(pre) / s
   x̂ = z W_dec + b_dec / s + c
 
@@ -53,9 +53,10 @@ class LinearSAE(nn.Module):
       'w_dec',
       lambda key: ops.unit_rows(jax.random.normal(key, (self.s, self.d))),
     )
-    # The encoder starts as the decoder's transpose, so that codes mean
-    # something from the first step (Gao et al., arXiv 2406.04093, A.1).
-    self.w_enc = self.param('w_enc', lambda _: self.w_dec.T)
+    # A row for each concept, as of the decoder: so its gradient is a sum into
+    # few rows. The two start alike, so that codes mean something from the first
+    # step (Gao et al., arXiv 2406.04093, A.1).
+    self.w_enc = self.param('w_enc', lambda _: self.w_dec + 0)
     self.b_enc = self.param('b_enc', zeros, (self.s,))
     self.b_dec = self.param('b_dec', zeros, (self.d,))
     self.center_MD = self.variable(
@@ -64,7 +65,10 @@ class LinearSAE(nn.Module):
     self.scale_M = self.variable('constants', 'scale', jnp.ones, (m,))
 
   def activate(self, pre_BS: jax.Array, *, train: bool) -> types.Codes:
-    """Pre-activations to codes, on the scale the encoder reads."""
+    """Pre-activations to codes, on the scale the encoder reads.
+
+    Sparse codes need no gradient of their own; see `encode_with`.
+    """
     raise NotImplementedError
 
   def _constants(self, modality_B) -> tuple[jax.Array, jax.Array]:
@@ -83,7 +87,7 @@ class LinearSAE(nn.Module):
 
   def _pre(self, u_BD: jax.Array) -> jax.Array:
     pre_BS = jnp.einsum(
-      'BD,DS->BS',
+      'BD,SD->BS',
       u_BD.astype(self.dtype),
       self.w_enc.astype(self.dtype),
       preferred_element_type=jnp.float32,
@@ -124,19 +128,53 @@ class LinearSAE(nn.Module):
     center_BD, scale_B1 = self._constants(modality_B)
     u_BD = (x_BD - center_BD) * scale_B1
     pre_BS = self._pre(u_BD)
-    codes = scale_codes(self.activate(pre_BS, train=train), 1 / scale_B1)
+    codes = self.activate(pre_BS, train=train)
+    if isinstance(codes, types.Sparse):
+      codes = encode_with(codes, u_BD, self.w_enc, self.b_enc)
+    scaled = scale_codes(codes, 1 / scale_B1)
     return types.Output(
-      codes=codes,
-      xhat_BD=self.decode(codes, modality_B),
-      aux={'pre_BS': pre_BS, 'u_BD': u_BD, 'scale_B1': scale_B1},
+      codes=scaled,
+      xhat_BD=self.decode(scaled, modality_B),
+      aux={
+        'pre_BS': pre_BS,
+        'u_BD': u_BD,
+        'scale_B1': scale_B1,
+        'codes': codes,
+      },
     )
+
+
+def _axes() -> dict[str, str | None]:
+  return {
+    'batch_axis': sharding.axis(sharding.DATA),
+    'axis': sharding.axis(sharding.MODEL),
+  }
 
 
 def scale_codes(codes: types.Codes, factor_B1: jax.Array) -> types.Codes:
   """Multiplies each row's codes by a factor."""
   if isinstance(codes, types.Dense):
     return types.Dense(codes.z_BS * factor_B1)
-  return codes.replace(values_BK=codes.values_BK * factor_B1)
+  if codes.row_BK is None or factor_B1.size == 1:
+    return codes.replace(values_BK=codes.values_BK * factor_B1)
+  factor_BK = ops.rows_of(factor_B1, codes.row_BK, **_axes())
+  return codes.replace(values_BK=codes.values_BK * factor_BK)
+
+
+def encode_with(
+  codes: types.Sparse, u_BD: jax.Array, w_SD: jax.Array, b_S: jax.Array
+) -> types.Sparse:
+  """Codes selected from u·Wᵀ + b, with its gradients."""
+  values_BK = ops.sparse_encode(
+    codes.values_BK,
+    codes.index_BK,
+    u_BD,
+    w_SD,
+    b_S,
+    row_BK=codes.row_BK,
+    **_axes(),
+  )
+  return codes.replace(values_BK=values_BK)
 
 
 def decode_with(codes: types.Codes, w_SD: jax.Array) -> jax.Array:
@@ -152,6 +190,6 @@ def decode_with(codes: types.Codes, w_SD: jax.Array) -> jax.Array:
     codes.values_BK,
     codes.index_BK,
     w_SD,
-    batch_axis=sharding.axis(sharding.DATA),
-    axis=sharding.axis(sharding.MODEL),
+    row_BK=codes.row_BK,
+    **_axes(),
   )

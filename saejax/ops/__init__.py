@@ -6,10 +6,13 @@ Each works with no mesh; where its arrays are split over a mesh, name the axes:
 
 from saejax.ops.jumprelu import heaviside
 from saejax.ops.jumprelu import jump_relu
+from saejax.ops.packed import packed_batch_top_k
 from saejax.ops.selection import batch_top_k
 from saejax.ops.selection import top_k
 from saejax.ops.sparse import fired
+from saejax.ops.sparse import rows_of
 from saejax.ops.sparse import sparse_decode
+from saejax.ops.sparse import sparse_encode
 from saejax.ops.sparse import to_dense
 from saejax.ops.sphere import remove_parallel
 from saejax.ops.sphere import unit_rows
@@ -19,8 +22,11 @@ __all__ = [
   'fired',
   'heaviside',
   'jump_relu',
+  'packed_batch_top_k',
   'remove_parallel',
+  'rows_of',
   'sparse_decode',
+  'sparse_encode',
   'to_dense',
   'top_k',
   'unit_rows',

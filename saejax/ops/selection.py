@@ -9,6 +9,7 @@ import jax
 from jax import lax
 import jax.numpy as jnp
 
+from saejax.ops import bits
 from saejax.ops import manual
 from saejax.ops import sparse
 
@@ -24,8 +25,36 @@ def _local_top_k(x_BS: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
   return barrier(values_BK), barrier(index_BK)
 
 
+def _block(s: int, k: int) -> int | None:
+  """Width of blocks that spare top_k most of a row, if there is one."""
+  if s < 64 * k:
+    return None
+  fitting = [2**i for i in range(3, 8) if s % 2**i == 0 and s // 2**i >= k]
+  cost = lambda width: s // width + k * width
+  return min(fitting, key=cost, default=None)
+
+
+def _row_top_k(x_BS: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
+  """`lax.top_k`, of long rows by blocks.
+
+  The k largest lie in the k blocks of largest maximum. Kept in their order,
+  those blocks also hold the lowest indices among ties: one is left out only for
+  k others whose maxima are larger, or as large and earlier.
+  """
+  (b, s), width = x_BS.shape, _block(x_BS.shape[1], k)
+  if width is None:
+    return _local_top_k(x_BS, k)
+  x_BnW = x_BS.reshape(b, s // width, width)
+  _, block_BK = _local_top_k(jnp.max(x_BnW, axis=2), k)
+  block_BK = jnp.sort(block_BK, axis=1)
+  candidates_BKW = jnp.take_along_axis(x_BnW, block_BK[:, :, None], axis=1)
+  values_BK, place_BK = _local_top_k(candidates_BKW.reshape(b, k * width), k)
+  block_BK = jnp.take_along_axis(block_BK, place_BK // width, axis=1)
+  return values_BK, block_BK * width + place_BK % width
+
+
 def _by_magnitude(x_BS: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
-  _, index_BK = _local_top_k(jnp.abs(x_BS), k)
+  _, index_BK = _row_top_k(jnp.abs(x_BS), k)
   return jnp.take_along_axis(x_BS, index_BK, axis=1), index_BK
 
 
@@ -44,7 +73,7 @@ def _sharded_top_k(x_bs: jax.Array, k: int, axis: str, local_top_k):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3, 4))
 def _top_k(x_BS, k, by_magnitude, batch_axis, axis):
-  local_top_k = _by_magnitude if by_magnitude else _local_top_k
+  local_top_k = _by_magnitude if by_magnitude else _row_top_k
   select = (
     functools.partial(local_top_k, k=k)
     if axis is None
@@ -101,39 +130,6 @@ def top_k(
   return _top_k(x_BS, k, by_magnitude, batch_axis, axis)
 
 
-def _bits(x: jax.Array) -> jax.Array:
-  """Non-negative floats as integers of the same order."""
-  return lax.bitcast_convert_type(x.astype(jnp.float32), jnp.int32)
-
-
-def _largest(count_at_least, n: int, high: int) -> jax.Array:
-  """The largest t in [1, high] with at least n entries ≥ t; 1 if none has.
-
-  `count_at_least(t)` falls as t rises. Stops early once it is n exactly.
-  """
-
-  def undecided(state):
-    low, high, count = state
-    return (high - low > 1) & (count != n)
-
-  def halve(state):
-    low, high, count = state
-    middle = low + (high - low) // 2
-    at_middle = count_at_least(middle)
-    enough = at_middle >= n
-    return (
-      jnp.where(enough, middle, low),
-      jnp.where(enough, high, middle),
-      jnp.where(enough, at_middle, count),
-    )
-
-  one = jnp.int32(1)
-  low, _, _ = lax.while_loop(
-    undecided, halve, (one, jnp.int32(high), count_at_least(one))
-  )
-  return low
-
-
 def batch_top_k(pre_BS: jax.Array, n: int) -> jax.Array:
   """Keeps the n largest positive entries of a whole batch; the rest are 0.
 
@@ -156,9 +152,9 @@ def batch_top_k(pre_BS: jax.Array, n: int) -> jax.Array:
       f'A batch of {b}×{s} has more entries than int32 counts: use a '
       'smaller batch.'
     )
-  bits_BS = lax.stop_gradient(_bits(jnp.maximum(pre_BS, 0)))
+  bits_BS = lax.stop_gradient(bits.of(pre_BS))
   # Entries of bits ≥ 1 are positive; the largest float has bits < 2**31 - 1.
-  threshold = _largest(lambda t: jnp.sum(bits_BS >= t), n, 2**31 - 1)
+  threshold = bits.largest(lambda t: jnp.sum(bits_BS >= t), n, 2**31 - 1)
   above_BS = bits_BS > threshold
   tied_BS = bits_BS == threshold
   wanted = n - jnp.sum(above_BS)
@@ -168,7 +164,7 @@ def batch_top_k(pre_BS: jax.Array, n: int) -> jax.Array:
     place_BS = rows_B1 * s + lax.broadcasted_iota(jnp.int32, (b, s), 1)
     # The `wanted` lowest places are the largest of their complements.
     order_BS = jnp.where(tied_BS, b * s - place_BS, 0)
-    cut = _largest(lambda t: jnp.sum(order_BS >= t), wanted, b * s + 1)
+    cut = bits.largest(lambda t: jnp.sum(order_BS >= t), wanted, b * s + 1)
     return order_BS >= cut
 
   ambiguous = jnp.sum(tied_BS) > wanted

@@ -1,4 +1,12 @@
-"""Sparse codes against a dictionary, without ever holding [B, K, D]."""
+"""Sparse codes against a dictionary, without ever holding [B, K, D].
+
+An entry is a code: a value, the index of its concept and its row. Entries lie
+in their own rows, values [B, K]; or anywhere, and then `row_BK` says where, as
+`packed_batch_top_k` leaves them. An index of S or more means padding.
+
+Forward and gradients take O(B·K·D) time and hold neither [B, K, D] nor a dense
+[B, S]. Where entries are packed, each shard of the mesh owns its entries.
+"""
 
 import functools
 
@@ -6,23 +14,28 @@ import jax
 from jax import lax
 import jax.numpy as jnp
 
+from saejax.ops import entries
 from saejax.ops import manual
 
 P = jax.P
-_UNROLL = 8  # Of the loop over active concepts; what a CPU likes.
-_ROWS = 64  # Rows whose [K, D] dictionary rows are held at once.
-
-
-def _localise(index_BK, s: int, axis: str | None):
-  """Indices within this shard; those of other shards become s."""
-  if axis is None:
-    return index_BK
-  index_BK = index_BK - lax.axis_index(axis) * s
-  return jnp.where((index_BK >= 0) & (index_BK < s), index_BK, s)
 
 
 def _psum(x, axis: str | None):
   return x if axis is None else lax.psum(x, axis)
+
+
+def _specs(row_BK, batch_axis, axis) -> tuple[jax.P, jax.P]:
+  """Of entries and of rows."""
+  rows = P(batch_axis, None)
+  return (rows if row_BK is None else P(batch_axis, axis)), rows
+
+
+def _own(codes: entries.Entries, b: int, s: int, batch_axis, axis):
+  """Entries with indices and rows within this shard; others become padding."""
+  values_BK, index_BK, row_BK = codes
+  if row_BK is not None:
+    row_BK = entries.localise(row_BK, b, batch_axis)
+  return values_BK, entries.localise(index_BK, s, axis), row_BK
 
 
 def to_dense(
@@ -30,21 +43,25 @@ def to_dense(
   index_BK: jax.Array,
   s: int,
   *,
+  row_BK: jax.Array | None = None,
   batch_axis: str | None = None,
   axis: str | None = None,
 ) -> jax.Array:
   """Writes sparse codes into [B, s]; indices of s or more are dropped."""
 
-  def scatter(values_BK, index_BK):
+  def scatter(values_BK, index_BK, row_BK):
+    b = values_BK.shape[0]
     local = s if axis is None else s // lax.axis_size(axis)
-    index_BK = _localise(index_BK, local, axis)
-    rows_B1 = jnp.arange(values_BK.shape[0])[:, None]
-    zeros_BS = jnp.zeros((values_BK.shape[0], local), values_BK.dtype)
-    return zeros_BS.at[rows_B1, index_BK].add(values_BK, mode='drop')
+    values_BK, index_BK, row_BK = _own(
+      (values_BK, index_BK, row_BK), b, local, batch_axis, axis
+    )
+    row_BK = jnp.arange(b)[:, None] if row_BK is None else row_BK
+    zeros_BS = jnp.zeros((b, local), values_BK.dtype)
+    return zeros_BS.at[row_BK, index_BK].add(values_BK, mode='drop')
 
-  rows = P(batch_axis, None)
-  return manual.over_shards(scatter, (rows, rows), P(batch_axis, axis))(
-    values_BK, index_BK
+  codes, _ = _specs(row_BK, batch_axis, axis)
+  return manual.over_shards(scatter, (codes,) * 3, P(batch_axis, axis))(
+    values_BK, index_BK, row_BK
   )
 
 
@@ -53,6 +70,7 @@ def fired(
   index_BK: jax.Array,
   s: int,
   *,
+  row_BK: jax.Array | None = None,
   batch_axis: str | None = None,
   axis: str | None = None,
 ) -> jax.Array:
@@ -60,83 +78,72 @@ def fired(
 
   def local(values_BK, index_BK):
     size = s if axis is None else s // lax.axis_size(axis)
-    index_BK = _localise(index_BK, size, axis)
+    index_BK = entries.localise(index_BK, size, axis)
     count_S = jnp.zeros(size, jnp.int32)
     count_S = count_S.at[index_BK].add(values_BK != 0, mode='drop')
     return _psum(count_S, batch_axis) > 0
 
-  rows = P(batch_axis, None)
-  return manual.over_shards(local, (rows, rows), P(axis))(values_BK, index_BK)
+  codes, _ = _specs(row_BK, batch_axis, axis)
+  return manual.over_shards(local, (codes, codes), P(axis))(values_BK, index_BK)
 
 
-def _decode(values_BK, index_BK, w_SD):
-  """Σ_k values[:, k] · w[index[:, k]], a concept at a time."""
+def rows_of(
+  x_B1: jax.Array,
+  row_BK: jax.Array,
+  *,
+  batch_axis: str | None = None,
+  axis: str | None = None,
+) -> jax.Array:
+  """x of the row of each packed entry, [B, K]; 0 for padding."""
 
-  def add(k, x_BD):
-    row_BD = w_SD.at[index_BK[:, k]].get(mode='fill', fill_value=0)
-    return x_BD + values_BK[:, k, None] * row_BD
+  def local(x_B1, row_BK):
+    row_BK = entries.localise(row_BK, len(x_B1), batch_axis)
+    return x_B1[:, 0].at[row_BK].get(mode='fill', fill_value=0)
 
-  (b, k), d = values_BK.shape, w_SD.shape[1]
-  zeros_BD = jnp.zeros((b, d), w_SD.dtype)
-  return lax.fori_loop(0, k, add, zeros_BD, unroll=min(k, _UNROLL))
-
-
-def _code_gradient(g_BD, index_BK, w_SD):
-  """⟨g, w[index]⟩, a block of rows at a time."""
-
-  def block(args):
-    g_D, index_K = args
-    rows_KD = w_SD.at[index_K].get(mode='fill', fill_value=0)
-    return rows_KD @ g_D
-
-  batch = min(_ROWS, g_BD.shape[0])
-  return lax.map(block, (g_BD, index_BK), batch_size=batch)
+  rows, codes = P(batch_axis, None), P(batch_axis, axis)
+  return manual.over_shards(local, (rows, codes), codes)(x_B1, row_BK)
 
 
-def _weight_gradient(g_BD, values_BK, index_BK, w_SD):
-  """Σ over rows and k of values · g, into the dictionary row of each index."""
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
+def _sparse_decode(values_BK, index_BK, row_BK, w_SD, batch_axis, axis):
+  def local(values_BK, index_BK, row_BK, w_SD):
+    own = _own(
+      (values_BK, index_BK, row_BK), len(values_BK), len(w_SD), batch_axis, axis
+    )
+    return _psum(entries.decode(own, w_SD), axis)
 
-  def add(k, dw_SD):
-    rows_BD = values_BK[:, k, None] * g_BD
-    return dw_SD.at[index_BK[:, k]].add(rows_BD, mode='drop')
-
-  return lax.fori_loop(0, values_BK.shape[1], add, jnp.zeros_like(w_SD))
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
-def _sparse_decode(values_BK, index_BK, w_SD, batch_axis, axis):
-  def local(values_BK, index_BK, w_SD):
-    index_BK = _localise(index_BK, w_SD.shape[0], axis)
-    return _psum(_decode(values_BK, index_BK, w_SD), axis)
-
-  rows = P(batch_axis, None)
-  return manual.over_shards(local, (rows, rows, P(axis, None)), rows)(
-    values_BK, index_BK, w_SD
+  codes, rows = _specs(row_BK, batch_axis, axis)
+  return manual.over_shards(local, (codes,) * 3 + (P(axis, None),), rows)(
+    values_BK, index_BK, row_BK, w_SD
   )
 
 
-def _forward(values_BK, index_BK, w_SD, batch_axis, axis):
-  x_BD = _sparse_decode(values_BK, index_BK, w_SD, batch_axis, axis)
-  return x_BD, (values_BK, index_BK, w_SD)
+def _decode_forward(values_BK, index_BK, row_BK, w_SD, batch_axis, axis):
+  x_BD = _sparse_decode(values_BK, index_BK, row_BK, w_SD, batch_axis, axis)
+  return x_BD, (values_BK, index_BK, row_BK, w_SD)
 
 
-def _backward(batch_axis, axis, residuals, g_BD):
-  values_BK, index_BK, w_SD = residuals
+def _decode_backward(batch_axis, axis, residuals, g_BD):
+  values_BK, index_BK, row_BK, w_SD = residuals
 
-  def local(g_BD, values_BK, index_BK, w_SD):
-    index_BK = _localise(index_BK, w_SD.shape[0], axis)
-    dvalues_BK = _psum(_code_gradient(g_BD, index_BK, w_SD), axis)
-    dw_SD = _weight_gradient(g_BD, values_BK, index_BK, w_SD)
+  def local(g_BD, values_BK, index_BK, row_BK, w_SD):
+    own = _own(
+      (values_BK, index_BK, row_BK), len(values_BK), len(w_SD), batch_axis, axis
+    )
+    dvalues_BK = entries.code_gradient(g_BD, own, w_SD)
+    if row_BK is None:  # Every shard has these entries; each knew a part.
+      dvalues_BK = _psum(dvalues_BK, axis)
+    dw_SD = entries.weight_gradient(g_BD, own, len(w_SD))
     return dvalues_BK, _psum(dw_SD, batch_axis)
 
-  rows, weights = P(batch_axis, None), P(axis, None)
+  (codes, rows), weights = _specs(row_BK, batch_axis, axis), P(axis, None)
   dvalues_BK, dw_SD = manual.over_shards(
-    local, (rows, rows, rows, weights), (rows, weights)
-  )(g_BD, values_BK, index_BK, w_SD)
-  return dvalues_BK, None, dw_SD
+    local, (rows, codes, codes, codes, weights), (codes, weights)
+  )(g_BD, values_BK, index_BK, row_BK, w_SD)
+  return dvalues_BK, None, None, dw_SD
 
 
-_sparse_decode.defvjp(_forward, _backward)
+_sparse_decode.defvjp(_decode_forward, _decode_backward)
 
 
 def sparse_decode(
@@ -144,20 +151,90 @@ def sparse_decode(
   index_BK: jax.Array,
   w_SD: jax.Array,
   *,
+  row_BK: jax.Array | None = None,
   batch_axis: str | None = None,
   axis: str | None = None,
 ) -> jax.Array:
-  """Sums dictionary rows: out[b] = Σ_k values[b, k] · w[index[b, k]].
-
-  Forward and both gradients take O(B·K·D) time and hold neither [B, K, D] nor
-  a dense [B, S].
+  """Sums dictionary rows: out[b] = Σ values · w[index] over entries of row b.
 
   Args:
     values_BK: codes.
     index_BK: their concepts; S or more means padding, which adds nothing.
     w_SD: the dictionary.
+    row_BK: their rows, where entries are packed.
     batch_axis: mesh axis that splits B, if any.
     axis: mesh axis that splits S, if any.
   """
   args = map(jnp.asarray, (values_BK, index_BK, w_SD))
-  return _sparse_decode(*args, batch_axis, axis)
+  values_BK, index_BK, w_SD = args
+  return _sparse_decode(values_BK, index_BK, row_BK, w_SD, batch_axis, axis)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(6, 7))
+def _sparse_encode(
+  values_BK, index_BK, row_BK, u_BD, w_SD, b_S, batch_axis, axis
+):
+  del index_BK, row_BK, u_BD, w_SD, b_S, batch_axis, axis
+  return values_BK
+
+
+def _encode_forward(
+  values_BK, index_BK, row_BK, u_BD, w_SD, b_S, batch_axis, axis
+):
+  del batch_axis, axis
+  return values_BK, (index_BK, row_BK, u_BD, w_SD, b_S)
+
+
+def _encode_backward(batch_axis, axis, residuals, g_BK):
+  index_BK, row_BK, u_BD, w_SD, b_S = residuals
+
+  def local(g_BK, index_BK, row_BK, u_BD, w_SD):
+    own = _own((g_BK, index_BK, row_BK), len(g_BK), len(w_SD), batch_axis, axis)
+    du_BD = _psum(entries.decode(own, w_SD), axis)
+    dw_SD = entries.weight_gradient(u_BD, own, len(w_SD))
+    db_S = jnp.zeros(len(w_SD), g_BK.dtype)
+    db_S = db_S.at[own[1]].add(g_BK, mode='drop')
+    return du_BD, _psum(dw_SD, batch_axis), _psum(db_S, batch_axis)
+
+  (codes, rows), weights = _specs(row_BK, batch_axis, axis), P(axis, None)
+  du_BD, dw_SD, db_S = manual.over_shards(
+    local, (codes, codes, codes, rows, weights), (rows, weights, P(axis))
+  )(g_BK, index_BK, row_BK, u_BD, w_SD)
+  as_like = lambda dx, x: dx.astype(x.dtype)
+  grads = as_like(du_BD, u_BD), as_like(dw_SD, w_SD), as_like(db_S, b_S)
+  return None, None, None, *grads
+
+
+_sparse_encode.defvjp(_encode_forward, _encode_backward)
+
+
+def sparse_encode(
+  values_BK: jax.Array,
+  index_BK: jax.Array,
+  u_BD: jax.Array,
+  w_SD: jax.Array,
+  b_S: jax.Array,
+  *,
+  row_BK: jax.Array | None = None,
+  batch_axis: str | None = None,
+  axis: str | None = None,
+) -> jax.Array:
+  """Gives values that were selected from u·Wᵀ + b the gradients of that.
+
+  The values come back as they are. Their gradients go to rows, weights and
+  bias at the selected concepts alone, rather than through a dense [B, S].
+
+  Args:
+    values_BK: (u·Wᵀ + b) at the entries.
+    index_BK: their concepts; S or more means padding, without a gradient.
+    u_BD: what was encoded.
+    w_SD: the encoder, a row for each concept.
+    b_S: its bias.
+    row_BK: their rows, where entries are packed.
+    batch_axis: mesh axis that splits B, if any.
+    axis: mesh axis that splits S, if any.
+  """
+  return _sparse_encode(
+    lax.stop_gradient(values_BK),
+    index_BK, row_BK, u_BD, w_SD, b_S, batch_axis, axis,
+  )  # fmt: skip

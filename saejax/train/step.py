@@ -43,10 +43,10 @@ def make_optimiser(
 
 
 def follow_threshold(
-  constants: types.ArrayTree, step: jax.Array, z_BS: jax.Array
+  constants: types.ArrayTree, step: jax.Array, values: jax.Array
 ) -> types.ArrayTree:
   """Moves the threshold towards the smallest code this batch kept."""
-  smallest = jnp.min(jnp.where(z_BS > 0, z_BS, jnp.inf))
+  smallest = jnp.min(jnp.where(values > 0, values, jnp.inf))
   old = constants['threshold']
   moved = _THRESHOLD_DECAY * old + (1 - _THRESHOLD_DECAY) * smallest
   new = jnp.where(step == 0, smallest, moved)
@@ -95,8 +95,8 @@ def make_train_step(
       params = params | {'threshold': jnp.maximum(params['threshold'], 0)}
     constants = state.constants
     if 'threshold' in constants:
-      z_BS = out.codes.z_BS * out.aux['scale_B1']
-      constants = follow_threshold(constants, state.step, z_BS)
+      values_BK = out.aux['codes'].values_BK
+      constants = follow_threshold(constants, state.step, values_BK)
     fired_S = metrics_lib.fired(out.codes, sae.s)
     idle_S = jnp.minimum(state.idle_S + batch.x_BD.shape[0], _IDLE_MOST)
     idle_S = jnp.where(fired_S, 0, idle_S)

@@ -60,7 +60,7 @@ class ContractTest(parameterized.TestCase):
     pre = sae.apply(variables, rows(), modality_B, method='preactivations')
     p, c = variables['params'], variables['constants']
     u_BD = (rows() - c['center'][modality_B]) * c['scale'][modality_B, None]
-    expected = u_BD @ np.asarray(p['w_enc']) + np.asarray(p['b_enc'])
+    expected = u_BD @ np.asarray(p['w_enc']).T + np.asarray(p['b_enc'])
     np.testing.assert_allclose(pre, expected, rtol=1e-4, atol=1e-4)
     z_BS = dense(sae.apply(variables, rows(), modality_B).codes)
     active = z_BS != 0
@@ -113,7 +113,7 @@ class ContractTest(parameterized.TestCase):
     params = sae.init(jax.random.key(0), rows())['params']
     norm_S = np.linalg.norm(params['w_dec'], axis=1)
     np.testing.assert_allclose(norm_S, 1, rtol=1e-6)
-    np.testing.assert_array_equal(params['w_enc'], params['w_dec'].T)
+    np.testing.assert_array_equal(params['w_enc'], params['w_dec'])
 
 
 class SparsityTest(parameterized.TestCase):

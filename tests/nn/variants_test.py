@@ -51,7 +51,10 @@ class L1Test(parameterized.TestCase):
     sae, variables = saes.make(arch)
     factor_S = np.random.default_rng(2).uniform(0.5, 4, saes.S)
     p = jax.tree.map(np.asarray, variables['params'])
-    p['w_enc'], p['b_enc'] = p['w_enc'] / factor_S, p['b_enc'] / factor_S
+    p['w_enc'], p['b_enc'] = (
+      p['w_enc'] / factor_S[:, None],
+      p['b_enc'] / factor_S,
+    )
     p['w_dec'] = p['w_dec'] * factor_S[:, None]
     expected, _ = run(sae, variables)
     found, _ = run(sae, variables, p)
@@ -117,8 +120,8 @@ class GatedTest(parameterized.TestCase):
     p = jax.tree.map(np.asarray, variables['params'])
     u_BD = saes.rows() - variables['constants']['center']
     u_BD = u_BD * variables['constants']['scale'][0]
-    gate_BS = u_BD @ p['w_enc'] + p['b_enc'] > 0
-    magnitude_BS = u_BD @ (p['w_enc'] * np.exp(p['r_mag'])) + p['b_mag']
+    gate_BS = u_BD @ p['w_enc'].T + p['b_enc'] > 0
+    magnitude_BS = u_BD @ p['w_enc'].T * np.exp(p['r_mag']) + p['b_mag']
     expected = np.where(gate_BS, np.maximum(magnitude_BS, 0), 0)
     z_BS = saes.dense(sae.apply(variables, saes.rows()).codes)
     z_BS = z_BS * variables['constants']['scale'][0]
@@ -181,7 +184,9 @@ class MatryoshkaTest(parameterized.TestCase):
     found, out = run(sae, variables)
     expected = plain.apply(variables, batch().x_BD, train=True)
     self.assertEqual(found, 0)
-    np.testing.assert_array_equal(out.codes.z_BS, expected.codes.z_BS)
+    np.testing.assert_array_equal(
+      saes.dense(out.codes), saes.dense(expected.codes)
+    )
     np.testing.assert_array_equal(out.xhat_BD, expected.xhat_BD)
 
 

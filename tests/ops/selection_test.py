@@ -80,6 +80,20 @@ class TopKTest(parameterized.TestCase):
     # The whole row, gathered, would be [8, 1024] on each device.
     self.assertNotIn('[8,1024]', text)
 
+  @parameterized.product(ties=[False, True], s=[1024, 1000])
+  def test_long_rows_are_searched_by_blocks(self, ties, s):
+    x_BS = rows(ties, b=32, s=s)
+    for by_magnitude in (False, True):
+      values_BK, index_BK = ops.top_k(
+        jnp.asarray(x_BS), 7, by_magnitude=by_magnitude
+      )
+      size_BS = np.abs(x_BS) if by_magnitude else x_BS
+      expected_BK = reference_rows(size_BS, 7)[1]
+      np.testing.assert_array_equal(index_BK, expected_BK)
+      np.testing.assert_array_equal(
+        values_BK, np.take_along_axis(x_BS, expected_BK, axis=1)
+      )
+
   @parameterized.parameters(0, 65)
   def test_k_outside_the_row_is_an_error(self, k):
     with self.assertRaisesRegex(ValueError, f'k={k} is outside 1…64'):
@@ -128,6 +142,54 @@ class BatchTopKTest(parameterized.TestCase):
     x_BS = rows(ties=True)
     grad_BS = jax.grad(lambda x: jnp.sum(ops.batch_top_k(x, 30)))(x_BS)
     np.testing.assert_array_equal(grad_BS, reference_batch(x_BS, 30) > 0)
+
+
+def scattered(packed, shape) -> np.ndarray:
+  """Packed entries as an array; padding falls off."""
+  values_E, index_E, row_E = (np.asarray(a).ravel() for a in packed)
+  z_BS = np.zeros((shape[0] + 1, shape[1] + 1), np.float32)
+  np.add.at(z_BS, (row_E, index_E), values_E)
+  assert not z_BS[-1].any() and not z_BS[:, -1].any()
+  return z_BS[:-1, :-1]
+
+
+class PackedBatchTopKTest(parameterized.TestCase):
+  @parameterized.product(
+    shape=[None, *meshes.MESHES], ties=[False, True], n=[3, 80, 1024]
+  )
+  def test_equals_a_stable_sort_on_every_mesh(self, shape, ties, n):
+    x_BS = rows(ties)
+    if shape is None:
+      packed = ops.packed_batch_top_k(jnp.asarray(x_BS), n)
+    else:
+      with meshes.use(shape):
+        place = jax.device_put(x_BS, jax.P('data', 'model'))
+        packed = jax.jit(lambda x: ops.packed_batch_top_k(x, n, **AXES))(place)
+    np.testing.assert_array_equal(
+      scattered(packed, x_BS.shape), reference_batch(x_BS, n)
+    )
+
+  @hypothesis.settings(max_examples=50, deadline=None)
+  @hypothesis.given(
+    seed=st.integers(0, 10_000),
+    n=st.integers(1, 128),
+    levels=st.sampled_from([1, 2, 5, 1000]),
+  )
+  def test_equals_a_stable_sort_for_any_ties(self, seed, n, levels):
+    x_BS = rows(ties=False, b=4, s=32, seed=seed)
+    x_BS = np.round(x_BS * levels) / levels
+    packed = jax.jit(ops.packed_batch_top_k, static_argnums=1)(x_BS, n)
+    np.testing.assert_array_equal(
+      scattered(packed, x_BS.shape), reference_batch(x_BS, n)
+    )
+
+  def test_one_row_may_take_all(self):
+    x_BS = np.ones((8, 64), np.float32)
+    x_BS[5] = 2
+    packed = ops.packed_batch_top_k(jnp.asarray(x_BS), 64)
+    z_BS = scattered(packed, x_BS.shape)
+    np.testing.assert_array_equal(z_BS[5], 2)
+    self.assertEqual(np.count_nonzero(z_BS), 64)
 
 
 if __name__ == '__main__':

@@ -65,6 +65,56 @@ class SparseTest(parameterized.TestCase):
     padded_SD = np.concatenate([w_SD, np.zeros((1, D), np.float32)])
     close(dvalues_BK, np.einsum('BD,BKD->BK', g_BD, padded_SD[index_BK]))
 
+  @parameterized.product(shape=[None, *meshes.MESHES], packed=[False, True])
+  def test_encode_and_decode_have_the_gradients_of_dense_codes(
+    self, shape, packed
+  ):
+    rng = np.random.default_rng(0)
+    u_BD, g_BD = rng.normal(size=(2, B, D)).astype(np.float32)
+    w_SD, v_SD = rng.normal(size=(2, S, D)).astype(np.float32)
+    b_S = rng.normal(size=S).astype(np.float32)
+
+    def select(pre_BS, axes):
+      if packed:
+        return ops.packed_batch_top_k(pre_BS, B * K, **axes)
+      return *ops.top_k(pre_BS, K, **axes), None
+
+    def sparse(u_BD, w_SD, b_S, v_SD, g_BD, **axes):
+      pre_BS = jnp.einsum('BD,SD->BS', u_BD, w_SD) + b_S[None]
+      values_BK, index_BK, row_BK = select(jax.lax.stop_gradient(pre_BS), axes)
+      values_BK = ops.sparse_encode(
+        values_BK, index_BK, u_BD, w_SD, b_S, row_BK=row_BK, **axes
+      )
+      x_BD = ops.sparse_decode(
+        values_BK**2, index_BK, v_SD, row_BK=row_BK, **axes
+      )
+      return jnp.sum(x_BD * g_BD)
+
+    def dense_codes(u_BD, w_SD, b_S, v_SD, g_BD):
+      pre_BS = u_BD @ w_SD.T + b_S[None]
+      if packed:
+        z_BS = ops.batch_top_k(pre_BS, B * K)
+      else:
+        z_BS = jnp.where(pre_BS >= jnp.sort(pre_BS)[:, -K, None], pre_BS, 0)
+      return jnp.sum((z_BS**2 @ v_SD) * g_BD)
+
+    args, which = (u_BD, w_SD, b_S, v_SD, g_BD), (0, 1, 2, 3)
+    expected = jax.value_and_grad(dense_codes, which)(*args)
+    if shape is None:
+      found = jax.jit(jax.value_and_grad(sparse, which))(*args)
+    else:
+      with meshes.use(shape):
+        rows, weights = jax.P('data', None), jax.P('model', None)
+        specs = (rows, weights, jax.P('model'), weights, rows)
+        args = jax.tree.map(jax.device_put, args, specs)
+        with_axes = lambda *a: sparse(*a, **AXES)
+        found = jax.jit(jax.value_and_grad(with_axes, which))(*args)
+    jax.tree.map(
+      lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-4),
+      found,
+      expected,
+    )
+
   @parameterized.product(shape=[None, *meshes.MESHES])
   def test_to_dense_drops_padding(self, shape):
     values_BK, index_BK, _, _ = codes()

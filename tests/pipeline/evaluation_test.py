@@ -51,7 +51,7 @@ def decode(variables, x_ND: np.ndarray, modality: int):
   """Codes and reconstructions of a BatchTopK by its equations."""
   p, c = ({k: np.asarray(v) for k, v in d.items()} for d in variables.values())
   center_D, scale = c['center'][modality], c['scale'][modality]
-  pre_NS = (x_ND - center_D) * scale @ p['w_enc'] + p['b_enc']
+  pre_NS = (x_ND - center_D) * scale @ p['w_enc'].T + p['b_enc']
   z_NS = np.where(pre_NS > c['threshold'], pre_NS, 0) / scale
   return z_NS, z_NS @ p['w_dec'] + p['b_dec'] / scale + center_D
 
@@ -94,7 +94,7 @@ class EvaluateTest(parameterized.TestCase):
       train = store.assign_splits(pair_N, SPLITS) == 0
       c = variables['constants']
       u_nD = (x_ND[train] - c['center'][m]) * c['scale'][m]
-      fired_n.append(u_nD @ variables['params']['w_enc'][:, 1] + b_enc_S[1])
+      fired_n.append(u_nD @ variables['params']['w_enc'][1] + b_enc_S[1])
     two = np.sort(np.concatenate(fired_n))[-2:]
     b_enc_S[1] += variables['constants']['threshold'] - two.mean()
     cls.store, cls.sae = path('store'), path('sae')

@@ -21,7 +21,7 @@ def save(path: str, store: str, atoms_SD: np.ndarray, **trained) -> str:
   atoms_SD = atoms_SD.astype(np.float32)
   variables = {
     'params': {
-      'w_enc': np.linalg.pinv(atoms_SD),
+      'w_enc': np.linalg.pinv(atoms_SD).T,
       'b_enc': np.zeros(S, np.float32),
       'w_dec': atoms_SD,
       'b_dec': np.zeros(planted.D, np.float32),
