@@ -152,6 +152,29 @@ def nested(sae, batch, out, params, progress) -> jax.Array:
   return total
 
 
+def budgets(sae, batch, out, params, progress) -> jax.Array:
+  """What makes of the loss the mean over a row's budgets, as `weights` say.
+
+  The whole budget is in the loss already, so its own weight is taken off it.
+  """
+  del progress
+  *smaller, whole = sae.weights
+  goal_BD = out.aux['u_BD']
+  if sae.use_b_dec:
+    goal_BD -= params['b_dec'][None]
+  values_BK = out.codes.values_BK * out.aux['scale_B1']
+  errors_K = ops.nested_errors(
+    values_BK[:, :-1],
+    out.codes.index_BK[:, :-1],
+    params['w_dec'],
+    goal_BD,
+    batch_axis=sharding.axis(sharding.DATA),
+    axis=sharding.axis(sharding.MODEL),
+  )
+  mean = jnp.sum(jnp.asarray(smaller) * errors_K) / _spread(out)
+  return mean + (whole - 1) * unexplained(batch, out)
+
+
 # What a variant adds to the loss; the others add nothing.
 PENALTIES: dict[type[nn.LinearSAE], Penalty] = {
   nn.ReLU: l1,
@@ -159,4 +182,6 @@ PENALTIES: dict[type[nn.LinearSAE], Penalty] = {
   nn.JumpReLU: target_l0,
   nn.Gated: gate,
   nn.Matryoshka: nested,
+  nn.HierarchicalTopK: budgets,
+  nn.NestedTopK: budgets,
 }

@@ -6,6 +6,9 @@ Each works with no mesh; where its arrays are split over a mesh, name the axes:
 
 from saejax.ops.jumprelu import heaviside
 from saejax.ops.jumprelu import jump_relu
+from saejax.ops.nested import nested_errors
+from saejax.ops.orthogonal import orthogonal_pursuit
+from saejax.ops.pursuit import matching_pursuit
 from saejax.ops.selection import batch_top_k
 from saejax.ops.selection import top_k
 from saejax.ops.sparse import fired
@@ -19,6 +22,9 @@ __all__ = [
   'fired',
   'heaviside',
   'jump_relu',
+  'matching_pursuit',
+  'nested_errors',
+  'orthogonal_pursuit',
   'remove_parallel',
   'sparse_decode',
   'to_dense',
