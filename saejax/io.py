@@ -43,6 +43,9 @@ def save(
     for collection in variables.values()
     for name, array in collection.items()
   }
+  if sae.tied:  # The format holds an encoder of every dictionary.
+    arrays['w_enc'] = np.ascontiguousarray(arrays['w_dec'].T)
+    arrays['b_enc'] = np.zeros(sae.s, np.float32)
   arrays['threshold'] = np.float32(arrays.get('threshold', 0.0))[...]
   # [D, S] in the format: made contiguous, as safetensors needs.
   arrays['w_enc'] = np.ascontiguousarray(arrays['w_enc'].T)

@@ -63,9 +63,9 @@ def aux_k(
     values_BK=jnp.where(is_dead_BK, values_BK, 0),
     index_BK=jnp.where(is_dead_BK, index_BK, dead_S.shape[0]),
   )
-  codes = linear.encode_with(
-    codes, out.aux['u_BD'], params['w_enc'], params['b_enc']
-  )
+  w_SD = params.get('w_enc', params['w_dec'])  # A dictionary may encode.
+  b_S = params.get('b_enc', jnp.zeros(len(w_SD)))
+  codes = linear.encode_with(codes, out.aux['u_BD'], w_SD, b_S)
   ehat_BD = linear.decode_with(codes, params['w_dec'])
   loss = jnp.sum((e_BD - ehat_BD) ** 2) / jnp.sum(e_BD**2)
   return jnp.where(jnp.any(dead_S), loss, 0.0)
@@ -155,6 +155,29 @@ def nested(sae, batch, out, params, progress) -> jax.Array:
   return total
 
 
+def budgets(sae, batch, out, params, progress) -> jax.Array:
+  """What makes of the loss the mean over a row's budgets, as `weights` say.
+
+  The whole budget is in the loss already, so its own weight is taken off it.
+  """
+  del progress
+  *smaller, whole = sae.weights
+  goal_BD = out.aux['u_BD']
+  if sae.use_b_dec:
+    goal_BD -= params['b_dec'][None]
+  codes = out.aux['codes']
+  errors_K = ops.nested_errors(
+    codes.values_BK[:, :-1],
+    codes.index_BK[:, :-1],
+    params['w_dec'],
+    goal_BD,
+    batch_axis=sharding.axis(sharding.DATA),
+    axis=sharding.axis(sharding.MODEL),
+  )
+  mean = jnp.sum(jnp.asarray(smaller) * errors_K) / _spread(out)
+  return mean + (whole - 1) * unexplained(batch, out)
+
+
 # What a variant adds to the loss; the others add nothing.
 PENALTIES: dict[type[nn.LinearSAE], Penalty] = {
   nn.ReLU: l1,
@@ -162,4 +185,6 @@ PENALTIES: dict[type[nn.LinearSAE], Penalty] = {
   nn.JumpReLU: target_l0,
   nn.Gated: gate,
   nn.Matryoshka: nested,
+  nn.HierarchicalTopK: budgets,
+  nn.NestedTopK: budgets,
 }

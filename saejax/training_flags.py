@@ -15,10 +15,12 @@ STANDARD = config_lib.STANDARDISATIONS
 STREAM = flags.DEFINE_list('stream', list(C.streams), 'Streams to train on.')
 program.required('store', 'Folder of the store.')
 flags.DEFINE_enum(
-  'arch', C.arch, list(nn.ARCHITECTURES), 'Variant: k concepts a row (topk, '
-  'abs_topk, of either sign), or on average (batch_topk; matryoshka, whose '
-  'first concepts reconstruct by themselves; jumprelu, whose thresholds are '
-  'learned); or as many as an L1 penalty leaves (relu, gated, p_anneal).'
+  'arch', C.arch, list(nn.ARCHITECTURES), 'Variant: k concepts a row (topk; '
+  'abs_topk, of either sign; hierarchical_topk and nested_topk, whose largest '
+  'codes reconstruct by themselves; mp and omp, chosen one after another), or '
+  'on average (batch_topk; matryoshka, whose first concepts reconstruct by '
+  'themselves; jumprelu, whose thresholds are learned); or as many as an L1 '
+  'penalty leaves (relu, gated, p_anneal).'
 )  # fmt: skip
 flags.DEFINE_float(
   'p', None, 'For p_anneal: exponent that the penalty ends with '
@@ -34,6 +36,15 @@ flags.DEFINE_float(
 GROUPS = flags.DEFINE_list(
   'groups', None, 'For matryoshka: shares of the dictionary that reconstruct '
   f'by themselves [{",".join(map(str, nn.Matryoshka.groups))}].'
+)  # fmt: skip
+BUDGETS = flags.DEFINE_list(
+  'budgets', None, 'For nested_topk: shares of k that reconstruct by '
+  f'themselves [{",".join(map(str, nn.NestedTopK.budgets))}].'
+)  # fmt: skip
+flags.DEFINE_enum(
+  'weighting', None, list(nn.NestedTopK.WEIGHTINGS), 'For nested_topk: of '
+  'budgets in the loss; reverse favours the smallest '
+  f'[{nn.NestedTopK.weighting}].'
 )  # fmt: skip
 flags.DEFINE_integer('data_seed', C.data_seed, 'Of the order of rows.')
 flags.DEFINE_integer('steps', C.steps, 'Training steps.')
@@ -72,13 +83,15 @@ def settings() -> dict[str, Any]:
   names = {name for own in config_lib.OWN_FLAGS.values() for name in own}
   given = {n: flags.FLAGS[n].value for n in names if n in flags.FLAGS}
   given = {n: v for n, v in sorted(given.items()) if v is not None}
-  if 'groups' in given:
+  for flag in (GROUPS, BUDGETS):
+    if flag.value is None:
+      continue
     try:
-      given['groups'] = tuple(map(float, GROUPS.value or ['']))
+      given[flag.name] = tuple(map(float, flag.value or ['']))
     except ValueError:
       raise errors.UserError(
-        f'--groups={",".join(GROUPS.value)} must be numbers joined by commas, '
-        'such as 0.25,0.5.'
+        f'--{flag.name}={",".join(flag.value)} must be numbers joined by '
+        'commas, such as 0.25,0.5.'
       ) from None
   return given
 

@@ -15,6 +15,8 @@ from saejax import errors
 from saejax import io
 from saejax.store import files
 from tests import saes
+from tests.ops import orthogonal_test
+from tests.ops import pursuit_test
 
 BOTH = saes.MODALITIES
 
@@ -34,9 +36,13 @@ def by_numpy(path: str, x_BD: np.ndarray, modality: int):
     value_BS = np.maximum(value_BS, 0)
   if arch == 'abs_topk':
     size_BS = abs(pre_BS)
-  if arch in ('topk', 'abs_topk'):
+  if arch in ('topk', 'abs_topk', 'hierarchical_topk', 'nested_topk'):
     least_BS = np.sort(size_BS, axis=1)[:, [-config['k'] - 1]]
   z_BS = np.where(size_BS > np.maximum(least_BS, 0), value_BS, 0) / scale
+  if arch in ('mp', 'omp'):  # w_dec is w_enc, transposed.
+    by_hand = {'mp': pursuit_test.by_hand, 'omp': orthogonal_test.by_hand}[arch]
+    u_BD = (x_BD - center_D) * scale - a['b_dec']
+    z_BS = by_hand(u_BD, a['w_enc'].T, config['k'])[0] / scale
   return z_BS, z_BS @ a['w_dec'] + a['b_dec'] / scale + center_D
 
 

@@ -5,9 +5,13 @@ import dataclasses
 from saejax.nn.abs_topk import AbsTopK
 from saejax.nn.batch_topk import BatchTopK
 from saejax.nn.gated import Gated
+from saejax.nn.hierarchical_topk import HierarchicalTopK
 from saejax.nn.jumprelu import JumpReLU
 from saejax.nn.linear import LinearSAE
 from saejax.nn.matryoshka import Matryoshka
+from saejax.nn.mp import MP
+from saejax.nn.nested_topk import NestedTopK
+from saejax.nn.omp import OMP
 from saejax.nn.p_anneal import PAnneal
 from saejax.nn.relu import ReLU
 from saejax.nn.topk import TopK
@@ -18,6 +22,10 @@ ARCHITECTURES: dict[str, type[LinearSAE]] = {
   'batch_topk': BatchTopK,
   'abs_topk': AbsTopK,
   'matryoshka': Matryoshka,
+  'hierarchical_topk': HierarchicalTopK,
+  'nested_topk': NestedTopK,
+  'mp': MP,
+  'omp': OMP,
   'jumprelu': JumpReLU,
   'relu': ReLU,
   'gated': Gated,
@@ -34,12 +42,16 @@ def own_fields(arch: str) -> tuple[str, ...]:
 
 __all__ = [
   'ARCHITECTURES',
+  'MP',
+  'OMP',
   'AbsTopK',
   'BatchTopK',
   'Gated',
+  'HierarchicalTopK',
   'JumpReLU',
   'LinearSAE',
   'Matryoshka',
+  'NestedTopK',
   'PAnneal',
   'ReLU',
   'TopK',

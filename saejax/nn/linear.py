@@ -42,9 +42,11 @@ class LinearSAE(nn.Module):
   dtype: str = 'float32'
 
   # Of variants: whether a row has k active concepts, be it on average; whether
-  # codes may be negative; which fields of their own follow from the rows.
+  # codes may be negative; whether the dictionary encodes, so that there is no
+  # encoder to learn; which fields of their own follow from the rows.
   meets_k: ClassVar[bool] = True
   signed: ClassVar[bool] = False
+  tied: ClassVar[bool] = False
   derived: ClassVar[tuple[str, ...]] = ()
 
   def setup(self):
@@ -53,11 +55,12 @@ class LinearSAE(nn.Module):
       'w_dec',
       lambda key: ops.unit_rows(jax.random.normal(key, (self.s, self.d))),
     )
-    # A row for each concept, as of the decoder: so its gradient is a sum into
-    # few rows. The two start alike, so that codes mean something from the first
-    # step (Gao et al., arXiv 2406.04093, A.1).
-    self.w_enc = self.param('w_enc', lambda _: self.w_dec + 0)
-    self.b_enc = self.param('b_enc', zeros, (self.s,))
+    if not self.tied:
+      # A row for each concept, as of the decoder: so its gradient is a sum into
+      # few rows. The two start alike, so that codes mean something from the
+      # first step (Gao et al., arXiv 2406.04093, A.1).
+      self.w_enc = self.param('w_enc', lambda _: self.w_dec + 0)
+      self.b_enc = self.param('b_enc', zeros, (self.s,))
     self.b_dec = self.param('b_dec', zeros, (self.d,))
     self.center_MD = self.variable(
       'constants', 'center', jnp.zeros, (m, self.d)
@@ -70,6 +73,15 @@ class LinearSAE(nn.Module):
     Sparse codes need no gradient of their own; see `encode_with`.
     """
     raise NotImplementedError
+
+  def codes(
+    self, u_BD: jax.Array, pre_BS: jax.Array, *, train: bool
+  ) -> types.Codes:
+    """Codes of standardised rows, on the scale the encoder reads."""
+    codes = self.activate(pre_BS, train=train)
+    if isinstance(codes, types.Sparse):
+      codes = encode_with(codes, u_BD, self.w_enc, self.b_enc)
+    return codes
 
   def _constants(self, modality_B) -> tuple[jax.Array, jax.Array]:
     """Each row's centre [B or 1, D] and scale [B or 1, 1]."""
@@ -86,13 +98,14 @@ class LinearSAE(nn.Module):
     return one_hot_BM @ center_MD, one_hot_BM @ scale_M[:, None]
 
   def _pre(self, u_BD: jax.Array) -> jax.Array:
+    w_SD = self.w_dec if self.tied else self.w_enc
     pre_BS = jnp.einsum(
       'BD,SD->BS',
       u_BD.astype(self.dtype),
-      self.w_enc.astype(self.dtype),
+      w_SD.astype(self.dtype),
       preferred_element_type=jnp.float32,
     )
-    return pre_BS + self.b_enc[None]
+    return pre_BS if self.tied else pre_BS + self.b_enc[None]
 
   def preactivations(
     self, x_BD: jax.Array, modality_B: jax.Array | None = None
@@ -105,8 +118,9 @@ class LinearSAE(nn.Module):
     self, x_BD: jax.Array, modality_B: jax.Array | None = None
   ) -> types.Codes:
     """Codes of rows, as at inference."""
-    _, scale_B1 = self._constants(modality_B)
-    codes = self.activate(self.preactivations(x_BD, modality_B), train=False)
+    center_BD, scale_B1 = self._constants(modality_B)
+    u_BD = (x_BD - center_BD) * scale_B1
+    codes = self.codes(u_BD, self._pre(u_BD), train=False)
     return scale_codes(codes, 1 / scale_B1)
 
   def decode(
@@ -128,9 +142,7 @@ class LinearSAE(nn.Module):
     center_BD, scale_B1 = self._constants(modality_B)
     u_BD = (x_BD - center_BD) * scale_B1
     pre_BS = self._pre(u_BD)
-    codes = self.activate(pre_BS, train=train)
-    if isinstance(codes, types.Sparse):
-      codes = encode_with(codes, u_BD, self.w_enc, self.b_enc)
+    codes = self.codes(u_BD, pre_BS, train=train)
     scaled = scale_codes(codes, 1 / scale_B1)
     return types.Output(
       codes=scaled,

@@ -6,7 +6,10 @@ Each works with no mesh; where its arrays are split over a mesh, name the axes:
 
 from saejax.ops.jumprelu import heaviside
 from saejax.ops.jumprelu import jump_relu
+from saejax.ops.nested import nested_errors
+from saejax.ops.orthogonal import orthogonal_pursuit
 from saejax.ops.packed import packed_batch_top_k
+from saejax.ops.pursuit import matching_pursuit
 from saejax.ops.selection import batch_top_k
 from saejax.ops.selection import top_k
 from saejax.ops.sparse import fired
@@ -22,6 +25,9 @@ __all__ = [
   'fired',
   'heaviside',
   'jump_relu',
+  'matching_pursuit',
+  'nested_errors',
+  'orthogonal_pursuit',
   'packed_batch_top_k',
   'remove_parallel',
   'rows_of',

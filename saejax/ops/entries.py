@@ -16,14 +16,6 @@ _ROWS = 64  # Rows whose [K, D] dictionary rows are held at once.
 _ENTRIES = 512  # Packed entries whose rows are held at once.
 
 
-def localise(index_BK, s: int, axis: str | None):
-  """Indices within this shard of s; those of other shards become s."""
-  if axis is None:
-    return index_BK
-  index_BK = index_BK - lax.axis_index(axis) * s
-  return jnp.where((index_BK >= 0) & (index_BK < s), index_BK, s)
-
-
 def _take(w_SD, index):
   return w_SD.at[index].get(mode='fill', fill_value=0)
 

@@ -20,10 +20,6 @@ from saejax.ops import manual
 P = jax.P
 
 
-def _psum(x, axis: str | None):
-  return x if axis is None else lax.psum(x, axis)
-
-
 def _specs(row_BK, batch_axis, axis) -> tuple[jax.P, jax.P]:
   """Of entries and of rows."""
   rows = P(batch_axis, None)
@@ -34,8 +30,8 @@ def _own(codes: entries.Entries, b: int, s: int, batch_axis, axis):
   """Entries with indices and rows within this shard; others become padding."""
   values_BK, index_BK, row_BK = codes
   if row_BK is not None:
-    row_BK = entries.localise(row_BK, b, batch_axis)
-  return values_BK, entries.localise(index_BK, s, axis), row_BK
+    row_BK = manual.localise(row_BK, b, batch_axis)
+  return values_BK, manual.localise(index_BK, s, axis), row_BK
 
 
 def to_dense(
@@ -78,10 +74,10 @@ def fired(
 
   def local(values_BK, index_BK):
     size = s if axis is None else s // lax.axis_size(axis)
-    index_BK = entries.localise(index_BK, size, axis)
+    index_BK = manual.localise(index_BK, size, axis)
     count_S = jnp.zeros(size, jnp.int32)
     count_S = count_S.at[index_BK].add(values_BK != 0, mode='drop')
-    return _psum(count_S, batch_axis) > 0
+    return manual.psum(count_S, batch_axis) > 0
 
   codes, _ = _specs(row_BK, batch_axis, axis)
   return manual.over_shards(local, (codes, codes), P(axis))(values_BK, index_BK)
@@ -97,7 +93,7 @@ def rows_of(
   """x of the row of each packed entry, [B, K]; 0 for padding."""
 
   def local(x_B1, row_BK):
-    row_BK = entries.localise(row_BK, len(x_B1), batch_axis)
+    row_BK = manual.localise(row_BK, len(x_B1), batch_axis)
     return x_B1[:, 0].at[row_BK].get(mode='fill', fill_value=0)
 
   rows, codes = P(batch_axis, None), P(batch_axis, axis)
@@ -110,7 +106,7 @@ def _sparse_decode(values_BK, index_BK, row_BK, w_SD, batch_axis, axis):
     own = _own(
       (values_BK, index_BK, row_BK), len(values_BK), len(w_SD), batch_axis, axis
     )
-    return _psum(entries.decode(own, w_SD), axis)
+    return manual.psum(entries.decode(own, w_SD), axis)
 
   codes, rows = _specs(row_BK, batch_axis, axis)
   return manual.over_shards(local, (codes,) * 3 + (P(axis, None),), rows)(
@@ -132,9 +128,9 @@ def _decode_backward(batch_axis, axis, residuals, g_BD):
     )
     dvalues_BK = entries.code_gradient(g_BD, own, w_SD)
     if row_BK is None:  # Every shard has these entries; each knew a part.
-      dvalues_BK = _psum(dvalues_BK, axis)
+      dvalues_BK = manual.psum(dvalues_BK, axis)
     dw_SD = entries.weight_gradient(g_BD, own, len(w_SD))
-    return dvalues_BK, _psum(dw_SD, batch_axis)
+    return dvalues_BK, manual.psum(dw_SD, batch_axis)
 
   (codes, rows), weights = _specs(row_BK, batch_axis, axis), P(axis, None)
   dvalues_BK, dw_SD = manual.over_shards(
@@ -190,11 +186,11 @@ def _encode_backward(batch_axis, axis, residuals, g_BK):
 
   def local(g_BK, index_BK, row_BK, u_BD, w_SD):
     own = _own((g_BK, index_BK, row_BK), len(g_BK), len(w_SD), batch_axis, axis)
-    du_BD = _psum(entries.decode(own, w_SD), axis)
+    du_BD = manual.psum(entries.decode(own, w_SD), axis)
     dw_SD = entries.weight_gradient(u_BD, own, len(w_SD))
     db_S = jnp.zeros(len(w_SD), g_BK.dtype)
     db_S = db_S.at[own[1]].add(g_BK, mode='drop')
-    return du_BD, _psum(dw_SD, batch_axis), _psum(db_S, batch_axis)
+    return du_BD, manual.psum(dw_SD, batch_axis), manual.psum(db_S, batch_axis)
 
   (codes, rows), weights = _specs(row_BK, batch_axis, axis), P(axis, None)
   du_BD, dw_SD, db_S = manual.over_shards(

@@ -20,7 +20,9 @@ _BOUNDS = {  # Above the first, and at most the second.
   'bandwidth': (0, math.inf),
   'p': (0, 1),
   'groups': (0, 1),
+  'budgets': (0, 1),
 }
+_CHOICES = {'weighting': nn.NestedTopK.WEIGHTINGS}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,6 +72,13 @@ def own_settings(config: TrainConfig) -> dict[str, Any]:
         f'--{name} is not for --arch={config.arch}: it belongs to '
         f'{", ".join(owners) or "none"}.'
       )
+    if name in _CHOICES:
+      if value not in _CHOICES[name]:
+        raise errors.UserError(
+          f'--{name}={value} is unknown: choose one of '
+          f'{", ".join(_CHOICES[name])}.'
+        )
+      continue
     least, most = _BOUNDS[name]
     for number in value if isinstance(value, (tuple, list)) else (value,):
       if not least < number <= most:

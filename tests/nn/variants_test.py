@@ -190,6 +190,94 @@ class MatryoshkaTest(parameterized.TestCase):
     np.testing.assert_array_equal(out.xhat_BD, expected.xhat_BD)
 
 
+class NestedTest(parameterized.TestCase):
+  def test_weights_of_budgets(self):
+    sae, _ = saes.make('hierarchical_topk')
+    self.assertEqual(sae.weights, (0.25,) * 4)
+    nested = lambda **fields: nn.NestedTopK(d=8, s=64, k=8, **fields)
+    self.assertEqual(nested().sizes, (1, 2, 4, 8))
+    self.assertEqual(nested().weights, (0.25, 0.25, 0, 0.25, 0, 0, 0, 0.25))
+    reverse = nested(budgets=(0.5, 0.5, 1e-9), weighting='reverse')
+    self.assertEqual(reverse.sizes, (1, 4, 8))
+    np.testing.assert_allclose(
+      np.multiply(reverse.weights, 6), (3, 0, 0, 2, 0, 0, 0, 1)
+    )
+
+  @parameterized.product(
+    arch=('hierarchical_topk', 'nested_topk'), use_b_dec=(True, False)
+  )
+  def test_the_loss_is_the_weighted_mean_over_budgets(self, arch, use_b_dec):
+    sae, variables = saes.make(arch, use_b_dec=use_b_dec)
+    penalty, out = run(sae, variables)
+    p = jax.tree.map(np.asarray, variables['params'])
+    u_BD = np.asarray(out.aux['u_BD'])
+    z_BS = saes.dense(out.codes) * variables['constants']['scale'][0]
+    expected = 0.0
+    for j, weight in enumerate(sae.weights, start=1):
+      least_B1 = np.sort(z_BS, axis=1)[:, [-j]]
+      few_BS = np.where(z_BS >= np.maximum(least_B1, 1e-9), z_BS, 0)
+      error_BD = u_BD - few_BS @ p['w_dec'] - p['b_dec'] * use_b_dec
+      share = (error_BD**2).sum() / ((u_BD - u_BD.mean(0)) ** 2).sum()
+      expected += weight * share
+    found = losses.unexplained(batch(), out) + penalty
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+  def test_codes_are_those_of_topk(self):
+    sae, variables = saes.make('nested_topk')
+    plain, _ = saes.make('topk')
+    found = sae.apply(variables, saes.rows(), train=True)
+    expected = plain.apply(variables, saes.rows(), train=True)
+    jax.tree.map(np.testing.assert_array_equal, found.codes, expected.codes)
+
+  def test_a_single_budget_is_topk(self):
+    sae = nn.HierarchicalTopK(d=saes.D, s=saes.S, k=1)
+    _, variables = saes.make('topk')
+    penalty, _ = run(sae, variables)
+    self.assertEqual(penalty, 0)
+
+
+class PursuitTest(parameterized.TestCase):
+  @parameterized.parameters('mp', 'omp')
+  def test_starts_from_rows_without_the_decoders_bias(self, arch):
+    sae, variables = saes.make(arch)
+    p = jax.tree.map(np.asarray, variables['params'])
+    shifted = p | {'b_dec': np.zeros_like(p['b_dec'])}
+    scale = variables['constants']['scale'][0]
+    found = sae.apply(variables, saes.rows()).codes
+    expected = sae.apply(
+      variables | {'params': shifted}, saes.rows() - p['b_dec'] / scale
+    ).codes
+    np.testing.assert_allclose(
+      saes.dense(found), saes.dense(expected), rtol=1e-3, atol=1e-4
+    )
+    without = sae.clone(use_b_dec=False)
+    np.testing.assert_array_equal(
+      saes.dense(without.apply(variables, saes.rows()).codes),
+      saes.dense(sae.apply(variables | {'params': shifted}, saes.rows()).codes),
+    )
+
+  def test_explains_more_than_one_look_at_the_row(self):
+    error = {}
+    for arch in ('topk', 'mp', 'omp'):
+      sae = nn.ARCHITECTURES[arch](d=saes.D, s=saes.S, k=saes.K)
+      variables = sae.init(jax.random.key(0), saes.rows())
+      out = sae.apply(variables, saes.rows())
+      error[arch] = float(losses.unexplained(batch(), out))
+    self.assertLess(error['mp'], 0.5 * error['topk'])
+    self.assertLess(error['omp'], error['mp'])
+
+  def test_bfloat16_chooses_and_float32_reads(self):
+    exact, variables = saes.make('mp')
+    coarse, _ = saes.make('mp', dtype='bfloat16')
+    expected = saes.dense(exact.apply(variables, saes.rows()).codes)
+    found = saes.dense(coarse.apply(variables, saes.rows()).codes)
+    same_B = ((found != 0) == (expected != 0)).all(1)
+    self.assertGreater(same_B.mean(), 0.5)
+    np.testing.assert_allclose(
+      found[same_B], expected[same_B], rtol=1e-4, atol=1e-4
+    )
+
+
 class AbsTopKTest(parameterized.TestCase):
   def test_keeps_k_of_either_sign(self):
     sae, variables = saes.make('abs_topk')

@@ -91,6 +91,10 @@ GOLDEN = {
   'jumprelu': (0.844107, 0.796381, 0.501701),
   'p_anneal': (0.766568, 0.835554, 0.641177),
   'relu': (0.766568, 0.835461, 0.641175),
+  'hierarchical_topk': (0.893059, 0.873942, 0.466317),
+  'nested_topk': (0.904835, 0.887385, 0.464711),
+  'mp': (0.760109, 0.740015, 0.470067),
+  'omp': (0.746937, 0.730463, 0.463171),
 }
 
 # Their loss falls as R² rises; those of others have penalties that grow.

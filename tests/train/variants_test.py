@@ -23,6 +23,10 @@ SETTINGS = {
   'relu': dict(settings={'l1': 0.15}),
   'gated': dict(settings={'l1': 0.6}),
   'p_anneal': dict(settings={'l1': 0.15}),
+  'hierarchical_topk': dict(k=3),
+  'nested_topk': dict(k=3, settings={'budgets': (0.5,)}),
+  'mp': dict(k=3),
+  'omp': dict(k=3),
 }
 
 
@@ -79,6 +83,12 @@ class VariantTest(parameterized.TestCase):
     read = lambda path: open(os.path.join(path, io.WEIGHTS), 'rb').read()
     self.assertEqual(read(whole), read(resumed))
 
+  def test_words_among_own_settings_are_read_back(self):
+    settings = {'budgets': (0.5, 0.75), 'weighting': 'reverse'}
+    asked = self.config('nested_topk', steps=1, settings=settings)
+    sae, _ = io.load(loop.train(asked, self.out))
+    self.assertEqual((sae.budgets, sae.weighting), ((0.5, 0.75), 'reverse'))
+
   def test_own_settings_are_saved_and_read_back(self):
     asked = self.config('matryoshka', steps=1)
     sae, _ = io.load(loop.train(asked, self.out))
@@ -107,6 +117,8 @@ class VariantTest(parameterized.TestCase):
     for arch, settings, message in (
       ('topk', {'l1': 1.0}, '--l1 is not for --arch=topk: .*relu, gated, p_a'),
       ('relu', {'groups': (0.5,)}, 'for --arch=relu: it belongs to matryoshka'),
+      ('nested_topk', {'weighting': 'up'}, 'choose one of uniform, reverse'),
+      ('nested_topk', {'budgets': (2.0,)}, '--budgets=2.0 must be above 0'),
       ('relu', {'l1': 0.0}, '--l1=0.0 must be above 0.'),
       ('p_anneal', {'p': 1.5}, '--p=1.5 must be above 0 and at most 1'),
       (
