@@ -18,15 +18,22 @@ def residual(batch: types.Batch, out: types.Output) -> jax.Array:
   return (batch.target_BD - out.xhat_BD) * out.aux['scale_B1']
 
 
-def _spread(out: types.Output) -> jax.Array:
-  """Σ‖u − ū‖² of the batch."""
-  u_BD = out.aux['u_BD']
+def standardised(batch: types.Batch, out: types.Output) -> jax.Array:
+  """The target u [B, D] on the encoder's scale."""
+  if batch.y_BD is None:
+    return out.aux['u_BD']
+  return (batch.y_BD - out.aux['center_BD']) * out.aux['scale_B1']
+
+
+def spread(batch: types.Batch, out: types.Output) -> jax.Array:
+  """Σ‖u − ū‖² of the batch's targets."""
+  u_BD = standardised(batch, out)
   return jnp.sum((u_BD - jnp.mean(u_BD, axis=0, keepdims=True)) ** 2)
 
 
 def unexplained(batch: types.Batch, out: types.Output) -> jax.Array:
   """Σ‖u − û‖² / Σ‖u − ū‖², the share of the batch's variance not explained."""
-  return jnp.sum(residual(batch, out) ** 2) / _spread(out)
+  return jnp.sum(residual(batch, out) ** 2) / spread(batch, out)
 
 
 def aux_k(
@@ -76,10 +83,12 @@ _WARMUP = 0.05  # Share of the steps over which λ rises.
 _SMALL, _TINY = 1e-3, 1e-12
 
 
-def _norms(out: types.Output, params: types.ArrayTree, z_BS) -> jax.Array:
+def norms(
+  batch: types.Batch, out: types.Output, params: types.ArrayTree, z_BS
+) -> jax.Array:
   """z_i ‖d_i‖ in units of the rows' spread √E‖u − ū‖²."""
   norm_S = jnp.linalg.norm(params['w_dec'], axis=1)
-  unit = jnp.sqrt(_spread(out) / z_BS.shape[0])
+  unit = jnp.sqrt(spread(batch, out) / out.xhat_BD.shape[0])
   return z_BS * norm_S[None] / unit
 
 
@@ -89,9 +98,8 @@ def _warm(progress: jax.Array) -> jax.Array:
 
 def l1(sae, batch, out, params, progress) -> jax.Array:
   """λ Σ z_i ‖d_i‖ of ReLU, the mean over rows."""
-  del batch
   z_BS = out.codes.z_BS * out.aux['scale_B1']
-  total = jnp.sum(_norms(out, params, z_BS)) / z_BS.shape[0]
+  total = jnp.sum(norms(batch, out, params, z_BS)) / z_BS.shape[0]
   return sae.l1 * _warm(progress) * total
 
 
@@ -100,7 +108,7 @@ def annealed(sae, batch, out, params, progress) -> jax.Array:
   size = lax.stop_gradient(l1(sae, batch, out, params, progress))
   fallen = jnp.clip((progress - _WARMUP) / (1 - _WARMUP), 0.0, 1.0)
   p = 1 - (1 - sae.p) * fallen
-  z_BS = _norms(out, params, out.codes.z_BS * out.aux['scale_B1'])
+  z_BS = norms(batch, out, params, out.codes.z_BS * out.aux['scale_B1'])
   # The slope of z^p is infinite at 0; from 1e-3 of the spread on it is not.
   total = jnp.sum((z_BS + _SMALL) ** p - _SMALL**p)
   return size * total / jnp.maximum(lax.stop_gradient(total), _TINY)
@@ -115,12 +123,13 @@ def target_l0(sae, batch, out, params, progress) -> jax.Array:
   return (l0 / sae.k - 1) ** 2 if sae.l0 is None else sae.l0 * l0
 
 
-def _unexplained_by(sae, out, params, z_BS, w_SD) -> jax.Array:
+def _unexplained_by(sae, batch, out, params, z_BS, w_SD) -> jax.Array:
   """What codes on the encoder's scale leave unexplained, with a dictionary."""
   uhat_BD = linear.decode_with(types.Dense(z_BS), w_SD)
   if sae.use_b_dec:
     uhat_BD += params['b_dec'][None]
-  return jnp.sum((out.aux['u_BD'] - uhat_BD) ** 2) / _spread(out)
+  missed_BD = standardised(batch, out) - uhat_BD
+  return jnp.sum(missed_BD**2) / spread(batch, out)
 
 
 def gate(sae, batch, out, params, progress) -> jax.Array:
@@ -128,17 +137,16 @@ def gate(sae, batch, out, params, progress) -> jax.Array:
 
   Both hold the decoder fixed, so that it learns from the codes alone.
   """
-  del batch
   frozen = jax.tree.map(lax.stop_gradient, params)
   gate_BS = jax.nn.relu(out.aux['pre_BS'])
-  total = jnp.sum(_norms(out, frozen, gate_BS)) / gate_BS.shape[0]
-  error = _unexplained_by(sae, out, frozen, gate_BS, frozen['w_dec'])
+  total = jnp.sum(norms(batch, out, frozen, gate_BS)) / gate_BS.shape[0]
+  error = _unexplained_by(sae, batch, out, frozen, gate_BS, frozen['w_dec'])
   return sae.l1 * _warm(progress) * total + error
 
 
 def nested(sae, batch, out, params, progress) -> jax.Array:
   """The sum of what each of Matryoshka's prefixes leaves unexplained."""
-  del batch, progress
+  del progress
   z_BS, w_SD = out.codes.z_BS * out.aux['scale_B1'], params['w_dec']
   is_split = jax.sharding.get_abstract_mesh().shape.get(sharding.MODEL, 1) > 1
   total = jnp.float32(0)
@@ -148,7 +156,7 @@ def nested(sae, batch, out, params, progress) -> jax.Array:
       part = jnp.where(first_BS, z_BS, 0), w_SD
     else:
       part = z_BS[:, :size], w_SD[:size]
-    total += _unexplained_by(sae, out, params, *part)
+    total += _unexplained_by(sae, batch, out, params, *part)
   return total
 
 

@@ -8,9 +8,11 @@ from saejax.nn.gated import Gated
 from saejax.nn.jumprelu import JumpReLU
 from saejax.nn.linear import LinearSAE
 from saejax.nn.matryoshka import Matryoshka
+from saejax.nn.modality_encoders import ModalityEncoders
 from saejax.nn.p_anneal import PAnneal
 from saejax.nn.relu import ReLU
 from saejax.nn.topk import TopK
+from saejax.nn.transcoder import Transcoder
 
 # By the name that `--arch` and `config.json` use.
 ARCHITECTURES: dict[str, type[LinearSAE]] = {
@@ -22,6 +24,8 @@ ARCHITECTURES: dict[str, type[LinearSAE]] = {
   'relu': ReLU,
   'gated': Gated,
   'p_anneal': PAnneal,
+  'modality_encoders': ModalityEncoders,
+  'transcoder': Transcoder,
 }
 
 
@@ -40,8 +44,10 @@ __all__ = [
   'JumpReLU',
   'LinearSAE',
   'Matryoshka',
+  'ModalityEncoders',
   'PAnneal',
   'ReLU',
   'TopK',
+  'Transcoder',
   'own_fields',
 ]

@@ -128,7 +128,12 @@ class LinearSAE(nn.Module):
     return types.Output(
       codes=codes,
       xhat_BD=self.decode(codes, modality_B),
-      aux={'pre_BS': pre_BS, 'u_BD': u_BD, 'scale_B1': scale_B1},
+      aux={
+        'pre_BS': pre_BS,
+        'u_BD': u_BD,
+        'center_BD': center_BD,
+        'scale_B1': scale_B1,
+      },
     )
 
 
