@@ -4,6 +4,8 @@ The only owner of the format, which a dozen lines of NumPy can read.
 """
 
 from collections.abc import Mapping
+from collections.abc import Sequence
+import dataclasses
 import os
 from typing import Any
 
@@ -23,11 +25,25 @@ CONFIG, WEIGHTS = 'config.json', 'sae.safetensors'
 _FIELDS = ('d', 's', 'k', 'modalities', 'use_b_dec')
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Site:
+  """One of the streams that a dictionary is for, if it is for several at once.
+
+  A crosscoder reads the rows of its sites side by side, each times its scale.
+  A transcoder has two: what it reads, and what it reconstructs.
+  """
+
+  stream: str
+  d: int
+  scale: float = 1.0
+
+
 def save(
   path: str,
   sae: nn.LinearSAE,
   variables: types.ArrayTree,
   provenance: Mapping[str, Any] | None = None,
+  sites: Sequence[Site] = (),
 ) -> None:
   """Writes a dictionary; the folder appears whole or not at all.
 
@@ -36,6 +52,7 @@ def save(
     sae: the module.
     variables: what `sae.apply` takes: 'params' and 'constants'.
     provenance: anything JSON that says how it was made.
+    sites: of a crosscoder or transcoder, in the order of their rows.
   """
   arch = next(k for k, v in nn.ARCHITECTURES.items() if type(sae) is v)
   arrays = {
@@ -44,11 +61,11 @@ def save(
     for name, array in collection.items()
   }
   if sae.tied:  # The format holds an encoder of every dictionary.
-    arrays['w_enc'] = np.ascontiguousarray(arrays['w_dec'].T)
+    arrays['w_enc'] = arrays['w_dec']
     arrays['b_enc'] = np.zeros(sae.s, np.float32)
   arrays['threshold'] = np.float32(arrays.get('threshold', 0.0))[...]
-  # [D, S] in the format: made contiguous, as safetensors needs.
-  arrays['w_enc'] = np.ascontiguousarray(arrays['w_enc'].T)
+  if 'w_enc' in arrays:  # [D, S] in the format; contiguous for safetensors.
+    arrays['w_enc'] = np.ascontiguousarray(arrays['w_enc'].T)
   config = {
     'format': FORMAT,
     'version': VERSION,
@@ -56,6 +73,8 @@ def save(
     **{name: getattr(sae, name) for name in (*_FIELDS, *nn.own_fields(arch))},
     'provenance': dict(provenance or {}),
   }
+  if sites:
+    config['sites'] = [dataclasses.asdict(site) for site in sites]
   os.makedirs(path, exist_ok=True)
   files.write_arrays(os.path.join(path, WEIGHTS), arrays)
   manifest.write_json(os.path.join(path, CONFIG), config)
@@ -81,6 +100,16 @@ def read_config(path: str) -> dict[str, Any]:
       f'{sorted(nn.ARCHITECTURES)}.'
     )
   return config
+
+
+def read_sites(path: str) -> tuple[Site, ...]:
+  """The sites of a crosscoder or transcoder; () for any other dictionary."""
+  try:
+    return tuple(Site(**site) for site in read_config(path).get('sites', ()))
+  except TypeError as e:
+    raise errors.UserError(
+      f'{os.path.join(path, CONFIG)} lacks or misnames a field: {e}.'
+    ) from e
 
 
 def load(path: str | os.PathLike[str]) -> tuple[nn.LinearSAE, types.ArrayTree]:

@@ -18,15 +18,22 @@ def residual(batch: types.Batch, out: types.Output) -> jax.Array:
   return (batch.target_BD - out.xhat_BD) * out.aux['scale_B1']
 
 
-def _spread(out: types.Output) -> jax.Array:
-  """Σ‖u − ū‖² of the batch."""
-  u_BD = out.aux['u_BD']
+def standardised(batch: types.Batch, out: types.Output) -> jax.Array:
+  """The target u [B, D] on the encoder's scale."""
+  if batch.y_BD is None:
+    return out.aux['u_BD']
+  return (batch.y_BD - out.aux['center_BD']) * out.aux['scale_B1']
+
+
+def spread(batch: types.Batch, out: types.Output) -> jax.Array:
+  """Σ‖u − ū‖² of the batch's targets."""
+  u_BD = standardised(batch, out)
   return jnp.sum((u_BD - jnp.mean(u_BD, axis=0, keepdims=True)) ** 2)
 
 
 def unexplained(batch: types.Batch, out: types.Output) -> jax.Array:
   """Σ‖u − û‖² / Σ‖u − ū‖², the share of the batch's variance not explained."""
-  return jnp.sum(residual(batch, out) ** 2) / _spread(out)
+  return jnp.sum(residual(batch, out) ** 2) / spread(batch, out)
 
 
 def aux_k(
@@ -47,7 +54,7 @@ def aux_k(
     ‖e − ê‖² / ‖e‖², or 0 while none is dead.
   """
   e_BD = lax.stop_gradient(residual(batch, out))
-  pre_BS = lax.stop_gradient(out.aux['pre_BS'])
+  pre_BS = out.aux['pre_BS']
   never = 0.0 if signed else -jnp.inf
   values_BK, index_BK = ops.top_k(
     jnp.where(dead_S[None], pre_BS, never),
@@ -63,9 +70,10 @@ def aux_k(
     values_BK=jnp.where(is_dead_BK, values_BK, 0),
     index_BK=jnp.where(is_dead_BK, index_BK, dead_S.shape[0]),
   )
-  w_SD = params.get('w_enc', params['w_dec'])  # A dictionary may encode.
-  b_S = params.get('b_enc', jnp.zeros(len(w_SD)))
-  codes = linear.encode_with(codes, out.aux['u_BD'], w_SD, b_S)
+  if 'w_enc' in params:  # Else gradients pass through all of pre_BS.
+    codes = linear.encode_with(
+      codes, out.aux['u_BD'], params['w_enc'], params['b_enc']
+    )
   ehat_BD = linear.decode_with(codes, params['w_dec'])
   loss = jnp.sum((e_BD - ehat_BD) ** 2) / jnp.sum(e_BD**2)
   return jnp.where(jnp.any(dead_S), loss, 0.0)
@@ -79,10 +87,12 @@ _WARMUP = 0.05  # Share of the steps over which λ rises.
 _SMALL, _TINY = 1e-3, 1e-12
 
 
-def _norms(out: types.Output, params: types.ArrayTree, z_BS) -> jax.Array:
+def norms(
+  batch: types.Batch, out: types.Output, params: types.ArrayTree, z_BS
+) -> jax.Array:
   """z_i ‖d_i‖ in units of the rows' spread √E‖u − ū‖²."""
   norm_S = jnp.linalg.norm(params['w_dec'], axis=1)
-  unit = jnp.sqrt(_spread(out) / z_BS.shape[0])
+  unit = jnp.sqrt(spread(batch, out) / out.xhat_BD.shape[0])
   return z_BS * norm_S[None] / unit
 
 
@@ -92,9 +102,8 @@ def _warm(progress: jax.Array) -> jax.Array:
 
 def l1(sae, batch, out, params, progress) -> jax.Array:
   """λ Σ z_i ‖d_i‖ of ReLU, the mean over rows."""
-  del batch
   z_BS = out.aux['codes'].z_BS
-  total = jnp.sum(_norms(out, params, z_BS)) / z_BS.shape[0]
+  total = jnp.sum(norms(batch, out, params, z_BS)) / z_BS.shape[0]
   return sae.l1 * _warm(progress) * total
 
 
@@ -103,7 +112,7 @@ def annealed(sae, batch, out, params, progress) -> jax.Array:
   size = lax.stop_gradient(l1(sae, batch, out, params, progress))
   fallen = jnp.clip((progress - _WARMUP) / (1 - _WARMUP), 0.0, 1.0)
   p = 1 - (1 - sae.p) * fallen
-  z_BS = _norms(out, params, out.aux['codes'].z_BS)
+  z_BS = norms(batch, out, params, out.aux['codes'].z_BS)
   # The slope of z^p is infinite at 0; from 1e-3 of the spread on it is not.
   total = jnp.sum((z_BS + _SMALL) ** p - _SMALL**p)
   return size * total / jnp.maximum(lax.stop_gradient(total), _TINY)
@@ -118,12 +127,13 @@ def target_l0(sae, batch, out, params, progress) -> jax.Array:
   return (l0 / sae.k - 1) ** 2 if sae.l0 is None else sae.l0 * l0
 
 
-def _unexplained_by(sae, out, params, codes, w_SD) -> jax.Array:
+def _unexplained_by(sae, batch, out, params, codes, w_SD) -> jax.Array:
   """What codes on the encoder's scale leave unexplained, with a dictionary."""
   uhat_BD = linear.decode_with(codes, w_SD)
   if sae.use_b_dec:
     uhat_BD += params['b_dec'][None]
-  return jnp.sum((out.aux['u_BD'] - uhat_BD) ** 2) / _spread(out)
+  missed_BD = standardised(batch, out) - uhat_BD
+  return jnp.sum(missed_BD**2) / spread(batch, out)
 
 
 def gate(sae, batch, out, params, progress) -> jax.Array:
@@ -131,19 +141,18 @@ def gate(sae, batch, out, params, progress) -> jax.Array:
 
   Both hold the decoder fixed, so that it learns from the codes alone.
   """
-  del batch
   frozen = jax.tree.map(lax.stop_gradient, params)
   gate_BS = jax.nn.relu(out.aux['pre_BS'])
-  total = jnp.sum(_norms(out, frozen, gate_BS)) / gate_BS.shape[0]
+  total = jnp.sum(norms(batch, out, frozen, gate_BS)) / gate_BS.shape[0]
   error = _unexplained_by(
-    sae, out, frozen, types.Dense(gate_BS), frozen['w_dec']
+    sae, batch, out, frozen, types.Dense(gate_BS), frozen['w_dec']
   )
   return sae.l1 * _warm(progress) * total + error
 
 
 def nested(sae, batch, out, params, progress) -> jax.Array:
   """The sum of what each of Matryoshka's prefixes leaves unexplained."""
-  del batch, progress
+  del progress
   codes, total = out.aux['codes'], jnp.float32(0)
   for size in sae.prefixes:
     is_first_BK = codes.index_BK < size
@@ -151,7 +160,7 @@ def nested(sae, batch, out, params, progress) -> jax.Array:
       values_BK=jnp.where(is_first_BK, codes.values_BK, 0),
       index_BK=jnp.where(is_first_BK, codes.index_BK, sae.s),
     )
-    total += _unexplained_by(sae, out, params, part, params['w_dec'])
+    total += _unexplained_by(sae, batch, out, params, part, params['w_dec'])
   return total
 
 
@@ -162,7 +171,7 @@ def budgets(sae, batch, out, params, progress) -> jax.Array:
   """
   del progress
   *smaller, whole = sae.weights
-  goal_BD = out.aux['u_BD']
+  goal_BD = standardised(batch, out)
   if sae.use_b_dec:
     goal_BD -= params['b_dec'][None]
   codes = out.aux['codes']
@@ -174,7 +183,7 @@ def budgets(sae, batch, out, params, progress) -> jax.Array:
     batch_axis=sharding.axis(sharding.DATA),
     axis=sharding.axis(sharding.MODEL),
   )
-  mean = jnp.sum(jnp.asarray(smaller) * errors_K) / _spread(out)
+  mean = jnp.sum(jnp.asarray(smaller) * errors_K) / spread(batch, out)
   return mean + (whole - 1) * unexplained(batch, out)
 
 

@@ -17,14 +17,14 @@ class Metrics:
   """Additive sums over rows; `merge` is +, `compute` divides."""
 
   rows: jax.Array
-  error: jax.Array  # Σ‖u − û‖².
+  error: jax.Array  # Σ‖u − û‖², u being the standardised target.
   sum_D: jax.Array  # Σ u.
   square: jax.Array  # Σ‖u‖².
   active: jax.Array  # Non-zero codes.
 
   @classmethod
   def of(cls, batch: types.Batch, out: types.Output) -> 'Metrics':
-    u_BD = out.aux['u_BD']
+    u_BD = losses.standardised(batch, out)
     return cls(
       rows=jnp.float32(u_BD.shape[0]),
       error=jnp.sum(losses.residual(batch, out) ** 2),

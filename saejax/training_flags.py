@@ -20,7 +20,9 @@ flags.DEFINE_enum(
   'codes reconstruct by themselves; mp and omp, chosen one after another), or '
   'on average (batch_topk; matryoshka, whose first concepts reconstruct by '
   'themselves; jumprelu, whose thresholds are learned); or as many as an L1 '
-  'penalty leaves (relu, gated, p_anneal).'
+  'penalty leaves (relu, gated, p_anneal). topk with an encoder for each '
+  'modality (modality_encoders), or to read one stream and reconstruct another '
+  '(transcoder).'
 )  # fmt: skip
 flags.DEFINE_float(
   'p', None, 'For p_anneal: exponent that the penalty ends with '
@@ -55,6 +57,26 @@ flags.DEFINE_float('clip', C.clip, 'Norm to which gradients are clipped.')
 flags.DEFINE_string(
   'mix', C.mix, 'Rows of each stream in a batch: natural (as there are rows), '
   'equal, or weights such as image=1,text=5.'
+)  # fmt: skip
+flags.DEFINE_string(
+  'target', C.target, 'For transcoder: the stream it reconstructs, from the '
+  'other one of --stream.'
+)  # fmt: skip
+flags.DEFINE_bool(
+  'crosscoder', C.crosscoder, 'Join the matched rows of all streams to one, '
+  'with one code for all.'
+)  # fmt: skip
+flags.DEFINE_float(
+  'align', C.align, 'Weight of 1 − the cosine of the codes of matched rows; '
+  'this and the next two train on pairs.'
+)  # fmt: skip
+flags.DEFINE_float(
+  'group_sparse', C.group_sparse, 'Weight of the L2,1 norm of the codes of '
+  'matched rows, less where they share concepts.'
+)  # fmt: skip
+flags.DEFINE_float(
+  'modality_dropout', C.modality_dropout, 'Share of pairs of which one side is '
+  'reconstructed from the other.'
 )  # fmt: skip
 flags.DEFINE_enum('center', C.center, STANDARD, 'Mean taken away first.')
 flags.DEFINE_enum('scale', C.scale, STANDARD, 'Spread scaled to 1 first.')

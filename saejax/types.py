@@ -52,8 +52,8 @@ class Output:
     codes: activations of concepts, on the stored scale.
     xhat_BD: the reconstruction, on the stored scale.
     aux: what the variant adds for its losses: `pre_BS` pre-activations,
-      `u_BD` the standardised input, `scale_B1` the factor that standardised
-      each row, `codes` the codes on the standardised scale.
+      `u_BD` the standardised input, `center_BD` and `scale_B1` what
+      standardises each row of the target, `codes` the codes on that scale.
   """
 
   codes: Codes
@@ -63,11 +63,18 @@ class Output:
 
 @flax.struct.dataclass
 class Batch:
-  """Rows to train on; `modality_B` is the index of each row's modality."""
+  """Rows to train on, and what to make of them.
+
+  Attributes:
+    x_BD: what the encoder reads.
+    modality_B: the index of each row's modality.
+    y_BD: what the decoder should give; None for x itself.
+  """
 
   x_BD: jax.Array
   modality_B: jax.Array
+  y_BD: jax.Array | None = None
 
   @property
   def target_BD(self) -> jax.Array:
-    return self.x_BD
+    return self.x_BD if self.y_BD is None else self.y_BD

@@ -12,7 +12,9 @@ PACKAGE = ROOT / 'saejax'
 # A part may import the parts it names, and itself. `errors` anyone may, but
 # the store, which stands alone.
 FOUNDATION = {'types', 'ops'}
-MODULES = FOUNDATION | {'sharding', 'nn', 'losses', 'metrics'}
+MODULES = FOUNDATION | {
+  'sharding', 'nn', 'losses', 'losses_paired', 'metrics',
+}  # fmt: skip
 ALLOWED = {
   'errors': set(),
   'store': set(),
@@ -21,6 +23,7 @@ ALLOWED = {
   'sharding': FOUNDATION,
   'nn': MODULES,
   'losses': MODULES,
+  'losses_paired': MODULES,
   'metrics': MODULES,
   'torch_bridge': set(),
   'models': FOUNDATION | {'sharding', 'torch_bridge'},

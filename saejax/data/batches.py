@@ -49,6 +49,18 @@ def apportion(batch: int, shares: Sequence[float]) -> list[int]:
   return rows.tolist()
 
 
+def take(
+  streams: Sequence[store_lib.Stream], which_b: np.ndarray, rows_b: np.ndarray
+) -> np.ndarray:
+  """Reads rows [b, D] of several streams as float32."""
+  x_bD = np.empty((len(rows_b), streams[0].d), np.float32)
+  for m, stream in enumerate(streams):
+    is_b = which_b == m
+    if is_b.any():
+      x_bD[is_b] = stream.take(rows_b[is_b])
+  return x_bD
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Mixture:
   """Rows of several streams in fixed shares of every batch.
@@ -92,12 +104,7 @@ class Mixture:
 
   def take(self, which_b: np.ndarray, rows_b: np.ndarray) -> np.ndarray:
     """Reads rows [b, D] as float32."""
-    x_bD = np.empty((len(rows_b), self.streams[0].d), np.float32)
-    for m, stream in enumerate(self.streams):
-      is_b = which_b == m
-      if is_b.any():
-        x_bD[is_b] = stream.take(rows_b[is_b])
-    return x_bD
+    return take(self.streams, which_b, rows_b)
 
 
 def prefetch(make, steps: range, depth: int = 2) -> Iterator:

@@ -9,12 +9,14 @@ from saejax.nn.hierarchical_topk import HierarchicalTopK
 from saejax.nn.jumprelu import JumpReLU
 from saejax.nn.linear import LinearSAE
 from saejax.nn.matryoshka import Matryoshka
+from saejax.nn.modality_encoders import ModalityEncoders
 from saejax.nn.mp import MP
 from saejax.nn.nested_topk import NestedTopK
 from saejax.nn.omp import OMP
 from saejax.nn.p_anneal import PAnneal
 from saejax.nn.relu import ReLU
 from saejax.nn.topk import TopK
+from saejax.nn.transcoder import Transcoder
 
 # By the name that `--arch` and `config.json` use.
 ARCHITECTURES: dict[str, type[LinearSAE]] = {
@@ -30,6 +32,8 @@ ARCHITECTURES: dict[str, type[LinearSAE]] = {
   'relu': ReLU,
   'gated': Gated,
   'p_anneal': PAnneal,
+  'modality_encoders': ModalityEncoders,
+  'transcoder': Transcoder,
 }
 
 
@@ -51,9 +55,11 @@ __all__ = [
   'JumpReLU',
   'LinearSAE',
   'Matryoshka',
+  'ModalityEncoders',
   'NestedTopK',
   'PAnneal',
   'ReLU',
   'TopK',
+  'Transcoder',
   'own_fields',
 ]

@@ -150,6 +150,7 @@ class LinearSAE(nn.Module):
       aux={
         'pre_BS': pre_BS,
         'u_BD': u_BD,
+        'center_BD': center_BD,
         'scale_B1': scale_B1,
         'codes': codes,
       },

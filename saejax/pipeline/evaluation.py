@@ -18,6 +18,7 @@ from saejax.analysis import reconstruction
 from saejax.data import batches
 from saejax.pipeline import matching
 from saejax.pipeline import sides
+from saejax.pipeline import site_evaluation
 
 _DEAD_ROWS = 100_000  # A concept silent on so many rows of a stream is dead.
 Entries = dict[str, dict[str, Any]]
@@ -125,6 +126,8 @@ def evaluate(
   """
   sae, variables = io.load(sae_path)
   store = store_lib.Store(store_path)
+  if sites := io.read_sites(sae_path):
+    return site_evaluation.evaluate(sae, variables, sites, store, split)
   image, text = sides.encode_pairs(sae, variables, store, split)
   return evaluate_sides(sae, variables, image, text, split) | dead_results(
     sae, variables, store

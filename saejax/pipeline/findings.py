@@ -60,6 +60,12 @@ def load_subject(sae_path: str, store_path: str, split: str) -> Subject:
       'modality scores mean holds for codes that are not negative. evaluate '
       'takes it.'
     )
+  if sites := io.read_sites(sae_path):
+    names = ' and '.join(site.stream for site in sites)
+    raise errors.UserError(
+      f'The dictionary at {sae_path} is for {names} at once; what analyse '
+      'measures is of streams encoded one by one. evaluate takes it.'
+    )
   store = store_lib.Store(store_path)
   # Both are asked for first, so that a missing split is told before any work.
   sides.check_pairs(store, 'val')

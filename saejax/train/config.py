@@ -50,6 +50,11 @@ class TrainConfig:
   weight_decay: float = 1e-5
   clip: float = 1.0
   mix: str = 'natural'
+  target: str | None = None
+  crosscoder: bool = False
+  align: float = 0.0
+  group_sparse: float = 0.0
+  modality_dropout: float = 0.0
   center: str = 'none'
   scale: str = 'none'
   use_b_dec: bool = False
@@ -61,6 +66,55 @@ class TrainConfig:
   log_every: int = 50
   checkpoint_every: int = 1000
   keep: int = 2
+
+
+def is_paired(config: TrainConfig) -> bool:
+  """Whether rows come as pairs rather than stream by stream."""
+  return bool(
+    config.target is not None
+    or config.crosscoder
+    or config.align
+    or config.group_sparse
+    or config.modality_dropout
+  )
+
+
+def _check_pairing(config: TrainConfig) -> None:
+  def refuse(names, why):
+    for name in names:
+      if getattr(config, name):
+        raise errors.UserError(f'--{name} is not for {why}.')
+
+  is_transcoder = config.arch == 'transcoder'
+  if is_transcoder != bool(config.target):
+    raise errors.UserError(
+      '--arch=transcoder needs --target, the stream to reconstruct.'
+      if is_transcoder
+      else '--target is for --arch=transcoder, which reconstructs that stream.'
+    )
+  one_row = ('align', 'group_sparse')
+  if is_transcoder:
+    refuse(
+      ('crosscoder', *one_row, 'modality_dropout'),
+      '--arch=transcoder: it reads one stream alone',
+    )
+  if config.crosscoder:
+    refuse(one_row, '--crosscoder: its streams share their codes as it is')
+    if config.arch == 'modality_encoders':
+      raise errors.UserError(
+        '--arch=modality_encoders is not for --crosscoder, whose streams have '
+        'encoders of their own as it is.'
+      )
+  if not 0 <= config.modality_dropout < 1:
+    raise errors.UserError(
+      f'--modality_dropout={config.modality_dropout} must be at least 0 and '
+      'below 1.'
+    )
+  if is_paired(config) and config.mix != 'natural':
+    raise errors.UserError(
+      f'--mix={config.mix} is not for matched rows: a pair gives one row of '
+      'each stream.'
+    )
 
 
 def own_settings(config: TrainConfig) -> dict[str, Any]:
@@ -110,7 +164,7 @@ def check(config: TrainConfig) -> None:
   for name in ('aux_k', 'dead_after'):
     if getattr(config, name) is not None and getattr(config, name) < 1:
       raise errors.UserError(f'--{name} must be at least 1.')
-  for name in ('weight_decay', 'aux_weight'):
+  for name in ('weight_decay', 'aux_weight', 'align', 'group_sparse'):
     if getattr(config, name) < 0:
       raise errors.UserError(f'--{name} must not be negative.')
   if not config.streams:
@@ -123,3 +177,4 @@ def check(config: TrainConfig) -> None:
       raise errors.UserError(f'Give --{a} or --{b}, not both.')
     if any(v is not None and v <= 0 for v in both):
       raise errors.UserError(f'--{a} and --{b} must be positive.')
+  _check_pairing(config)

@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import functools
 import os
+from typing import Any
 
 import jax
 import numpy as np
@@ -12,15 +13,18 @@ import orbax.checkpoint as ocp
 
 from saejax import errors
 from saejax import io
+from saejax import losses_paired
 from saejax import provenance
 from saejax import run
 from saejax import sharding
 from saejax import types
 from saejax.data import batches
+from saejax.data import pairs as pairs_lib
 from saejax.train import calibrate
 from saejax.train import checkpoint
 from saejax.train import config as config_lib
 from saejax.train import logging
+from saejax.train import paired_plan
 from saejax.train import plan as plan_lib
 from saejax.train import state as state_lib
 from saejax.train import step as step_lib
@@ -47,10 +51,28 @@ def _place(
   )
 
 
+def _paired_batch(
+  mixture: pairs_lib.PairedMixture, mesh: jax.sharding.Mesh, step: int
+) -> types.Batch:
+  def place(shape, read):
+    spec = P(sharding.DATA, *(None,) * (len(shape) - 1))
+    cached = functools.cache(lambda start, stop: read(slice(start, stop)))
+    return jax.make_array_from_callback(
+      shape,
+      jax.NamedSharding(mesh, spec),
+      lambda index: cached(index[0].start, index[0].stop),
+    )
+
+  parts = mixture.parts(step)
+  return types.Batch(**{name: place(*part) for name, part in parts.items()})
+
+
 def make_batch(
   plan: plan_lib.Plan, mesh: jax.sharding.Mesh, step: int
 ) -> types.Batch:
   """The batch of a step, on the mesh."""
+  if isinstance(plan.mixture, pairs_lib.PairedMixture):
+    return _paired_batch(plan.mixture, mesh, step)
   which_B, rows_B = plan.mixture.rows_of(step)
   modality_M = np.asarray(plan.modality_of, np.int32)
   b = len(rows_B)
@@ -69,12 +91,31 @@ def make_batch(
 
 def _check_mesh(plan: plan_lib.Plan, mesh: jax.sharding.Mesh) -> None:
   data, model = mesh.shape[sharding.DATA], mesh.shape[sharding.MODEL]
-  if plan.mixture.batch % data or plan.sae.s % model:
+  rows = data * getattr(plan.mixture, 'rows_a_pair', 1)
+  if plan.mixture.batch % rows or plan.sae.s % model:
     raise errors.UserError(
       f'--mesh={data},{model} does not divide the work: --batch='
-      f'{plan.mixture.batch} must be a multiple of {data}, and the '
+      f'{plan.mixture.batch} must be a multiple of {rows}, and the '
       f'dictionary of {plan.sae.s} concepts a multiple of {model}.'
     )
+
+
+def _val_blocks(
+  plan: plan_lib.Plan,
+) -> Iterator[tuple[np.ndarray, int, float]]:
+  """Rows [b, D] of `val`, their modality, and the weight of each of them."""
+  if isinstance(plan.mixture, pairs_lib.Joined):
+    for x_bD, n in plan.mixture.blocks('val', _CALIBRATION_ROWS):
+      yield x_bD, 0, 1 / n
+    return
+  shares = np.asarray(plan.mixture.shares) / np.sum(plan.mixture.shares)
+  for stream, share, modality in zip(
+    plan.mixture.streams, shares, plan.modality_of, strict=True
+  ):
+    rows = stream.rows('val')
+    for start in range(0, len(rows), _CALIBRATION_ROWS):
+      x_bD = stream.take(rows[start : start + _CALIBRATION_ROWS])
+      yield x_bD.astype(np.float32), modality, share / len(rows)
 
 
 def _val_preactivations(
@@ -84,18 +125,23 @@ def _val_preactivations(
   # In float32 whatever it trained in, as it will be once it is loaded.
   sae = plan.sae.clone(dtype='float32')
   apply = jax.jit(functools.partial(sae.apply, method='preactivations'))
-  shares = np.asarray(plan.mixture.shares) / np.sum(plan.mixture.shares)
-  for stream, share, modality in zip(
-    plan.mixture.streams, shares, plan.modality_of, strict=True
-  ):
-    rows = stream.rows('val')
-    for start in range(0, len(rows), _CALIBRATION_ROWS):
-      x_BD = stream.take(rows[start : start + _CALIBRATION_ROWS])
-      x_BD = x_BD.astype(np.float32)
-      modality_B = np.full(len(x_BD), modality, np.int32)
-      with jax.default_matmul_precision('highest'):
-        pre_BS = apply(variables, x_BD, modality_B)
-      yield np.asarray(pre_BS), share / len(rows)
+  for x_BD, modality, weight in _val_blocks(plan):
+    modality_B = np.full(len(x_BD), modality, np.int32)
+    with jax.default_matmul_precision('highest'):
+      pre_BS = apply(variables, x_BD, modality_B)
+    yield np.asarray(pre_BS), weight
+
+
+def _counts(plan: plan_lib.Plan) -> dict[str, Any]:
+  """Pairs that were trained on, and rows of each stream without a partner."""
+  if not isinstance(plan.mixture, pairs_lib.PairedMixture):
+    return {}
+  names = [stream.name for stream in plan.mixture.streams]
+  pairs = plan.mixture.pairs
+  return {
+    'pairs': len(pairs.pair_G),
+    'left_out': dict(zip(names, pairs.left_out, strict=True)),
+  }
 
 
 def finish(plan: plan_lib.Plan, state: state_lib.TrainState) -> types.ArrayTree:
@@ -137,6 +183,9 @@ def _run_steps(
       aux_weight=config.aux_weight,
       aux_k=plan.aux_k,
       dead_after=plan.dead_after,
+      extra_loss=losses_paired.make_penalty(
+        config.align, config.group_sparse, len(plan.mixture.streams)
+      ),
     ),
     donate_argnums=0,
     out_shardings=(shardings, replicated, replicated),
@@ -171,7 +220,8 @@ def train(
   Raises:
     UserError, StoreError: the config cannot be run; nothing was written.
   """
-  plan = plan_lib.make_plan(config)
+  is_paired = config_lib.is_paired(config)
+  plan = (paired_plan if is_paired else plan_lib).make_plan(config)
   mesh = sharding.make_mesh(config.mesh)
   _check_mesh(plan, mesh)
   dictionary = os.path.join(out, DICTIONARY)
@@ -191,8 +241,9 @@ def train(
     made_by = {
       'config': dataclasses.asdict(config),
       'steps': plan.steps,
+      **_counts(plan),
       'store_hash': plan.store_hash,
       'environment': provenance.collect(),
     }
-    io.save(dictionary, plan.sae, variables, made_by)
+    io.save(dictionary, plan.sae, variables, made_by, plan.sites)
   return dictionary

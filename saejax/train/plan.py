@@ -3,13 +3,16 @@
 from collections.abc import Mapping
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 
 from saejax import errors
+from saejax import io
 from saejax import nn
 from saejax import store as store_lib
 from saejax.data import batches
+from saejax.data import pairs as pairs_lib
 from saejax.train import config as config_lib
 
 
@@ -18,13 +21,14 @@ class Plan:
   """A config resolved against its store: nothing is left to derive."""
 
   sae: nn.LinearSAE
-  mixture: batches.Mixture
+  mixture: batches.Mixture | pairs_lib.PairedMixture
   modality_of: tuple[int, ...]  # By stream: its index in `sae.modalities`.
   constants: Mapping[str, np.ndarray]
   steps: int
   aux_k: int
   dead_after: int
   store_hash: str
+  sites: tuple[io.Site, ...] = ()
 
 
 def parse_mix(mix: str, streams: tuple[store_lib.Stream, ...], rows):
@@ -49,7 +53,7 @@ def parse_mix(mix: str, streams: tuple[store_lib.Stream, ...], rows):
   return tuple(weights[n] for n in names)
 
 
-def _constants(
+def standardise(
   config: config_lib.TrainConfig, streams, shares, modalities, modality_of
 ):
   """Centre [M, D], scale [M] and what they make the RMS of an entry."""
@@ -83,6 +87,41 @@ def _constants(
   return constants, float(np.sqrt(every @ (spread_M * scale_M**2) / d))
 
 
+def modalities_of(
+  config: config_lib.TrainConfig, streams: tuple[store_lib.Stream, ...]
+) -> tuple[tuple[str, ...], tuple[int, ...]]:
+  """Names of what is standardised, or encoded, by itself; and each stream's."""
+  names = tuple(dict.fromkeys(s.modality for s in streams))
+  is_apart = 'modality' in (config.center, config.scale)
+  if is_apart or config.arch == 'modality_encoders':
+    return names, tuple(names.index(s.modality) for s in streams)
+  return ('all',), (0,) * len(streams)
+
+
+def dictionary_size(config: config_lib.TrainConfig, d: int) -> int:
+  """Concepts of the dictionary, at least k if there is a k to meet."""
+  latents = config.latents or round(d * (config.expansion or 8))
+  if nn.ARCHITECTURES[config.arch].meets_k and config.k > latents:
+    raise errors.UserError(
+      f'--k={config.k} is larger than the dictionary: it has {latents} '
+      'concepts.'
+    )
+  return latents
+
+
+def shared_fields(
+  config: config_lib.TrainConfig, latents: int
+) -> dict[str, Any]:
+  """The SAE's fields that follow from flags alone."""
+  return dict(
+    s=latents,
+    k=min(config.k, latents),  # Where k is ignored it may be larger.
+    use_b_dec=config.use_b_dec,
+    dtype=config.dtype,
+    **config_lib.own_settings(config),
+  )
+
+
 def make_plan(config: config_lib.TrainConfig) -> Plan:
   """Resolves a config; UserError or StoreError says what cannot be done."""
   config_lib.check(config)
@@ -106,28 +145,10 @@ def make_plan(config: config_lib.TrainConfig) -> Plan:
       )
   shares = parse_mix(config.mix, streams, rows)
   d, total = streams[0].d, sum(map(len, rows))
-  latents = config.latents or round(d * (config.expansion or 8))
-  if nn.ARCHITECTURES[config.arch].meets_k and config.k > latents:
-    raise errors.UserError(
-      f'--k={config.k} is larger than the dictionary: it has {latents} '
-      'concepts.'
-    )
-  per_modality = 'modality' in (config.center, config.scale)
-  names = tuple(dict.fromkeys(s.modality for s in streams))
-  modalities = names if per_modality else ('all',)
-  modality_of = tuple(
-    names.index(s.modality) if per_modality else 0 for s in streams
-  )
-  fields = dict(
-    d=d,
-    s=latents,
-    k=min(config.k, latents),  # Where k is ignored it may be larger.
-    modalities=modalities,
-    use_b_dec=config.use_b_dec,
-    dtype=config.dtype,
-    **config_lib.own_settings(config),
-  )
-  constants, rms = _constants(config, streams, shares, modalities, modality_of)
+  latents = dictionary_size(config, d)
+  modalities, modality_of = modalities_of(config, streams)
+  fields = dict(d=d, modalities=modalities, **shared_fields(config, latents))
+  constants, rms = standardise(config, streams, shares, modalities, modality_of)
   if 'rms' in nn.own_fields(config.arch):
     fields['rms'] = rms
   steps = config.steps

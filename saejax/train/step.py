@@ -62,12 +62,14 @@ def make_train_step(
   aux_weight: float,
   aux_k: int,
   dead_after: int,
+  extra_loss: losses.Penalty | None = None,
 ) -> TrainStep:
   """Returns step(state, batch) -> (state, metrics, logs); jit it once.
 
   The loss is the unexplained share of variance, plus the variant's penalty,
   plus `aux_weight` times AuxK over concepts idle for more than `dead_after`
-  rows. Schedules of penalties are over `steps`.
+  rows, plus `extra_loss` if there is one. Schedules of penalties are over
+  `steps`.
   """
   penalty = losses.PENALTIES.get(type(sae))
 
@@ -77,6 +79,8 @@ def make_train_step(
     loss = losses.unexplained(batch, out)
     if penalty:
       loss += penalty(sae, batch, out, params, state.step / steps)
+    if extra_loss:
+      loss += extra_loss(sae, batch, out, params, state.step / steps)
     if aux_weight:
       dead_S = state.idle_S > dead_after
       aux = losses.aux_k(batch, out, params, dead_S, aux_k, sae.signed)

@@ -1,0 +1,102 @@
+"""Transcoder: reads rows of one stream and reconstructs those of another.
+
+  u = (x − c_x)·s_x           the source, standardised
+  pre = u W_inᵀ + b_enc
+  z = TopK(ReLU(pre)) / s_y
+  ŷ = z W_dec + b_dec / s_y + c_y
+
+Dunefsky, Chlenski and Nanda, *Transcoders find interpretable LLM feature
+circuits*, arXiv 2406.11944, with TopK (Gao et al., arXiv 2406.04093) in place
+of ReLU and L1. Unlike TopK, what goes in is not what comes out: the encoder has
+the source's width, centre and scale, and codes, decoder, bias, `center` and
+`scale` are the target's. The loss is what is missed of y.
+"""
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+from saejax import ops
+from saejax import types
+from saejax.nn import linear
+from saejax.nn import topk
+
+
+class Transcoder(topk.TopK):
+  """Keeps the k largest positive pre-activations of each source row.
+
+  Attributes:
+    d_in: width of the source; `d` is the target's.
+  """
+
+  d_in: int = 0
+  derived = ('d_in',)
+
+  def setup(self):
+    zeros, normal = nn.initializers.zeros, jax.random.normal
+    unit = lambda d: lambda key: ops.unit_rows(normal(key, (self.s, d)))
+    constant = lambda name, init, *shape: self.variable(
+      'constants', name, init, shape
+    )
+    self.w_dec = self.param('w_dec', unit(self.d))
+    self.w_in = self.param('w_in', unit(self.d_in))
+    self.b_enc = self.param('b_enc', zeros, (self.s,))
+    self.b_dec = self.param('b_dec', zeros, (self.d,))
+    self.center_MD = constant('center', jnp.zeros, 1, self.d)
+    self.scale_M = constant('scale', jnp.ones, 1)
+    self.source_center_MD = constant('source_center', jnp.zeros, 1, self.d_in)
+    self.source_scale_M = constant('source_scale', jnp.ones, 1)
+
+  def _standardised(self, x_BD: jax.Array) -> jax.Array:
+    center_1D, scale_1 = self.source_center_MD.value, self.source_scale_M.value
+    return (x_BD - center_1D) * scale_1[:, None]
+
+  def _read(self, u_BD: jax.Array) -> jax.Array:
+    pre_BS = jnp.einsum(
+      'BD,SD->BS',
+      u_BD.astype(self.dtype),
+      self.w_in.astype(self.dtype),
+      preferred_element_type=jnp.float32,
+    )
+    return pre_BS + self.b_enc[None]
+
+  def preactivations(
+    self, x_BD: jax.Array, modality_B: jax.Array | None = None
+  ) -> jax.Array:
+    """What TopK chooses from [B, S], of source rows [B, d_in]."""
+    del modality_B  # There is one source.
+    return self._read(self._standardised(x_BD))
+
+  def encode(
+    self, x_BD: jax.Array, modality_B: jax.Array | None = None
+  ) -> types.Codes:
+    """Codes of source rows, on the target's stored scale."""
+    codes = self.activate(self.preactivations(x_BD, modality_B), train=False)
+    return linear.scale_codes(codes, 1 / self.scale_M.value[:, None])
+
+  def __call__(
+    self,
+    x_BD: jax.Array,
+    modality_B: jax.Array | None = None,
+    *,
+    train: bool = False,
+  ) -> types.Output:
+    """Source rows [B, d_in] to targets [B, d]."""
+    del modality_B
+    u_BD = self._standardised(x_BD)
+    pre_BS = self._read(u_BD)
+    scale_11 = self.scale_M.value[:, None]
+    codes = self.activate(pre_BS, train=train)
+    codes = linear.encode_with(codes, u_BD, self.w_in, self.b_enc)
+    scaled = linear.scale_codes(codes, 1 / scale_11)
+    return types.Output(
+      codes=scaled,
+      xhat_BD=self.decode(scaled),
+      aux={
+        'pre_BS': pre_BS,
+        'u_BD': u_BD,
+        'center_BD': self.center_MD.value,
+        'scale_B1': scale_11,
+        'codes': codes,
+      },
+    )
