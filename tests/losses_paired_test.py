@@ -7,8 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from saejax import losses_paired
+from saejax import nn
 from saejax import types
+from saejax.train import step as step_lib
 from tests import meshes
+from tests import planted
 from tests import saes
 from tests.train import step_test
 
@@ -90,8 +93,22 @@ class ValueTest(parameterized.TestCase):
 
 class StepTest(absltest.TestCase):
   def test_weights_of_zero_leave_the_step_as_it_is(self):
-    # The step itself is held to its golden numbers by step_test.
-    self.assertIsNone(losses_paired.make_penalty(0.0, 0.0))
+    # To the same program; step_test holds it to its golden numbers.
+    off = losses_paired.make_penalty(0.0, 0.0)
+    with meshes.use((1, 1)) as mesh:
+      state, _, _ = step_test.make('topk', mesh)
+      sae = nn.TopK(d=planted.D, s=64, k=4, modalities=('image', 'text'))
+      tx = step_lib.make_optimiser(2e-3, 50, weight_decay=1e-5, clip=1.0)
+      settings = dict(steps=50, aux_weight=1 / 32, aux_k=8, dead_after=99)
+      given = step_test.batch_of(0, jax.device_put)
+
+      def program(**extra):
+        step = step_lib.make_train_step(sae, tx, **settings, **extra)
+        return jax.jit(step).lower(state, given).as_text()
+
+      plain, on = program(), losses_paired.make_penalty(0.1, 0.0)
+      self.assertEqual(program(extra_loss=off), plain)
+      self.assertNotEqual(program(extra_loss=on), plain)
 
   def test_a_target_that_is_the_input_changes_nothing(self):
     with meshes.use((1, 1)) as mesh:
