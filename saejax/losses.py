@@ -68,10 +68,32 @@ def aux_k(
   return jnp.where(jnp.any(dead_S), loss, 0.0)
 
 
+def multi_top_k(
+  sae: nn.LinearSAE, out: types.Output, params: types.ArrayTree
+) -> jax.Array:
+  """The unexplained share when four times as many codes stay.
+
+  MultiTopK (arXiv 2406.04093, A.3): a second reconstruction, by the 4k largest
+  positive pre-activations of each row, keeps codes beyond the k-th meaningful.
+  """
+  values_BK, index_BK = ops.top_k(
+    out.aux['pre_BS'],
+    min(_MORE * sae.k, sae.s),
+    batch_axis=sharding.axis(sharding.DATA),
+    axis=sharding.axis(sharding.MODEL),
+  )
+  codes = types.Sparse(values_BK=jax.nn.relu(values_BK), index_BK=index_BK)
+  uhat_BD = linear.decode_with(codes, params['w_dec'])
+  if sae.use_b_dec:
+    uhat_BD += params['b_dec'][None]
+  return jnp.sum((out.aux['u_BD'] - uhat_BD) ** 2) / _spread(out)
+
+
 Penalty = Callable[
   [nn.LinearSAE, types.Batch, types.Output, types.ArrayTree, jax.Array],
   jax.Array,
 ]
+_MORE = 4  # Codes of MultiTopK, in units of k.
 _WARMUP = 0.05  # Share of the steps over which λ rises.
 _SMALL, _TINY = 1e-3, 1e-12
 

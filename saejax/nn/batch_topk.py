@@ -24,8 +24,17 @@ class BatchTopK(linear.LinearSAE):
       'constants', 'threshold', jnp.zeros, (), jnp.float32
     )
 
-  def activate(self, pre_BS: jax.Array, *, train: bool) -> types.Dense:
+  def activate(
+    self,
+    pre_BS: jax.Array,
+    *,
+    train: bool,
+    budget: jax.Array | None = None,
+  ) -> types.Dense:
     if train:
-      return types.Dense(ops.batch_top_k(pre_BS, self.k * pre_BS.shape[0]))
+      n = self.k * pre_BS.shape[0]
+      if budget is not None:
+        n = jnp.round(budget * pre_BS.shape[0]).astype(jnp.int32)
+      return types.Dense(ops.batch_top_k(pre_BS, n))
     kept_BS = pre_BS > jnp.maximum(self.threshold.value, 0)
     return types.Dense(jnp.where(kept_BS, pre_BS, 0))

@@ -119,12 +119,19 @@ class LinearSAE(nn.Module):
     modality_B: jax.Array | None = None,
     *,
     train: bool = False,
+    budget: jax.Array | None = None,
   ) -> types.Output:
-    """Encodes and decodes; `train` selects codes as in training."""
+    """Encodes and decodes; `train` selects codes as in training.
+
+    `budget`, of variants that select k, is a mean of at most k codes a row to
+    select in its place: a float that may differ from step to step.
+    """
     center_BD, scale_B1 = self._constants(modality_B)
     u_BD = (x_BD - center_BD) * scale_B1
     pre_BS = self._pre(u_BD)
-    codes = scale_codes(self.activate(pre_BS, train=train), 1 / scale_B1)
+    k = {} if budget is None else {'budget': budget}
+    codes = self.activate(pre_BS, train=train, **k)
+    codes = scale_codes(codes, 1 / scale_B1)
     return types.Output(
       codes=codes,
       xhat_BD=self.decode(codes, modality_B),

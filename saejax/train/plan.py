@@ -11,6 +11,10 @@ from saejax import nn
 from saejax import store as store_lib
 from saejax.data import batches
 from saejax.train import config as config_lib
+from saejax.train import median
+from saejax.train import optimisers
+
+_SAMPLE = 8192  # Rows of which the mean or the median is taken.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,7 +25,10 @@ class Plan:
   mixture: batches.Mixture
   modality_of: tuple[int, ...]  # By stream: its index in `sae.modalities`.
   constants: Mapping[str, np.ndarray]
+  b_dec_D: np.ndarray | None  # Where the decoder's bias starts, if not at 0.
   steps: int
+  lr: float
+  lr_schedule: str
   aux_k: int
   dead_after: int
   store_hash: str
@@ -83,6 +90,24 @@ def _constants(
   return constants, float(np.sqrt(every @ (spread_M * scale_M**2) / d))
 
 
+def _b_dec_start(
+  how: str, mixture: batches.Mixture, modality_of, constants
+) -> np.ndarray | None:
+  """The mean or median [D] of standardised rows, as training would see them."""
+  if how == 'zero':
+    return None
+  modality_N, x_ND = [], []
+  for step in range(math.ceil(_SAMPLE / mixture.batch)):
+    which_B, rows_B = mixture.rows_of(step)
+    x_ND.append(mixture.take(which_B, rows_B))
+    modality_N.append(np.asarray(modality_of)[which_B])
+  modality_N = np.concatenate(modality_N)[:_SAMPLE]
+  u_ND = np.concatenate(x_ND)[:_SAMPLE] - constants['center'][modality_N]
+  u_ND *= constants['scale'][modality_N, None]
+  find = {'mean': lambda x: x.mean(0), 'median': median.geometric_median}[how]
+  return find(u_ND).astype(np.float32)
+
+
 def make_plan(config: config_lib.TrainConfig) -> Plan:
   """Resolves a config; UserError or StoreError says what cannot be done."""
   config_lib.check(config)
@@ -107,11 +132,13 @@ def make_plan(config: config_lib.TrainConfig) -> Plan:
   shares = parse_mix(config.mix, streams, rows)
   d, total = streams[0].d, sum(map(len, rows))
   latents = config.latents or round(d * (config.expansion or 8))
-  if nn.ARCHITECTURES[config.arch].meets_k and config.k > latents:
-    raise errors.UserError(
-      f'--k={config.k} is larger than the dictionary: it has {latents} '
-      'concepts.'
-    )
+  for name in ('k', 'k_start'):
+    value = getattr(config, name) or 0
+    if nn.ARCHITECTURES[config.arch].meets_k and value > latents:
+      raise errors.UserError(
+        f'--{name}={value} is larger than the dictionary: it has {latents} '
+        'concepts.'
+      )
   per_modality = 'modality' in (config.center, config.scale)
   names = tuple(dict.fromkeys(s.modality for s in streams))
   modalities = names if per_modality else ('all',)
@@ -133,18 +160,23 @@ def make_plan(config: config_lib.TrainConfig) -> Plan:
   steps = config.steps
   if steps is None:
     steps = math.ceil((config.epochs or 30) * total / config.batch)
+  mixture = batches.Mixture(
+    streams=streams,
+    rows=rows,
+    batch=config.batch,
+    shares=shares,
+    seed=config.data_seed,
+  )
   return Plan(
     sae=nn.ARCHITECTURES[config.arch](**fields),
-    mixture=batches.Mixture(
-      streams=streams,
-      rows=rows,
-      batch=config.batch,
-      shares=shares,
-      seed=config.data_seed,
-    ),
+    mixture=mixture,
     modality_of=modality_of,
     constants=constants,
+    b_dec_D=_b_dec_start(config.b_dec_start, mixture, modality_of, constants),
     steps=steps,
+    lr=optimisers.rate(config.lr, config.lr_law, latents),
+    lr_schedule=config.lr_schedule
+    or optimisers.OWN_SCHEDULE.get(config.optimiser, 'cosine'),
     # Half the width, as in arXiv 2406.04093, but never more than there are.
     aux_k=min(config.aux_k or max(d // 2, 1), latents),
     # A concept is dead once it missed an epoch, or a tenth of a short run.

@@ -11,6 +11,8 @@ from saejax import metrics as metrics_lib
 from saejax import nn
 from saejax import ops
 from saejax import types
+from saejax.train import averaging
+from saejax.train import schedules
 from saejax.train import state as state_lib
 
 TrainState = state_lib.TrainState
@@ -20,26 +22,6 @@ TrainStep = Callable[
 ]
 _THRESHOLD_DECAY = 0.99
 _IDLE_MOST = 2**30  # Rows; keeps the counter from wrapping around.
-
-
-def make_optimiser(
-  lr: float, steps: int, weight_decay: float, clip: float
-) -> optax.GradientTransformation:
-  """AdamW under 5 % linear warm-up, then cosine to 1e-6; clipped gradients."""
-  warmup = max(steps // 20, 1)
-  schedule = optax.join_schedules(
-    [
-      optax.linear_schedule(0.0, lr, warmup),
-      optax.cosine_decay_schedule(
-        lr, max(steps - warmup, 1), alpha=min(1e-6 / lr, 1.0)
-      ),
-    ],
-    [warmup],
-  )
-  return optax.chain(
-    optax.clip_by_global_norm(clip),
-    optax.adamw(schedule, weight_decay=weight_decay),
-  )
 
 
 def follow_threshold(
@@ -62,21 +44,32 @@ def make_train_step(
   aux_weight: float,
   aux_k: int,
   dead_after: int,
+  anneal: schedules.Annealing | None = None,
+  multi_topk: float = 0.0,
+  ema: float = 0.0,
+  free_norms: bool = False,
 ) -> TrainStep:
   """Returns step(state, batch) -> (state, metrics, logs); jit it once.
 
   The loss is the unexplained share of variance, plus the variant's penalty,
   plus `aux_weight` times AuxK over concepts idle for more than `dead_after`
-  rows. Schedules of penalties are over `steps`.
+  rows. Schedules of penalties are over `steps`. `anneal` moves k, of
+  variants that select it; `multi_topk` weighs MultiTopK; `ema` is the decay of
+  the state's average, if it has one; `free_norms` leaves decoder rows any norm.
   """
   penalty = losses.PENALTIES.get(type(sae))
+  # Shapes are those of the largest k that is ever selected.
+  wide = sae if anneal is None else sae.clone(k=max(sae.k, anneal.start))
 
   def loss_fn(params, state, batch):
     variables = {'params': params, 'constants': state.constants}
-    out = sae.apply(variables, batch.x_BD, batch.modality_B, train=True)
+    k = {} if anneal is None else {'budget': anneal.k(state.step, steps, sae.k)}
+    out = wide.apply(variables, batch.x_BD, batch.modality_B, train=True, **k)
     loss = losses.unexplained(batch, out)
     if penalty:
       loss += penalty(sae, batch, out, params, state.step / steps)
+    if multi_topk:
+      loss += multi_topk * losses.multi_top_k(sae, out, params)
     if aux_weight:
       dead_S = state.idle_S > dead_after
       aux = losses.aux_k(batch, out, params, dead_S, aux_k, sae.signed)
@@ -86,11 +79,13 @@ def make_train_step(
   def train_step(state: TrainState, batch: types.Batch):
     grad = jax.value_and_grad(loss_fn, has_aux=True)
     (loss, out), grads = grad(state.params, state, batch)
-    w_dec = state.params['w_dec']
-    grads = grads | {'w_dec': ops.remove_parallel(grads['w_dec'], w_dec)}
+    if not free_norms:
+      w_dec = state.params['w_dec']
+      grads = grads | {'w_dec': ops.remove_parallel(grads['w_dec'], w_dec)}
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    params = params | {'w_dec': ops.unit_rows(params['w_dec'])}
+    if not free_norms:
+      params = params | {'w_dec': ops.unit_rows(params['w_dec'])}
     if 'threshold' in params:
       params = params | {'threshold': jnp.maximum(params['threshold'], 0)}
     constants = state.constants
@@ -106,6 +101,7 @@ def make_train_step(
       constants=constants,
       opt_state=opt_state,
       idle_S=idle_S,
+      ema=averaging.follow(state.ema, params, state.step, ema),
     )
     logs = {'loss': loss, 'dead': jnp.mean(idle_S > dead_after)}
     return state, metrics_lib.Metrics.of(batch, out), logs
