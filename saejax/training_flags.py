@@ -41,9 +41,9 @@ flags.DEFINE_integer('steps', C.steps, 'Training steps.')
 flags.DEFINE_float('epochs', C.epochs, 'Or: passes over the rows [30].')
 flags.DEFINE_integer('batch', C.batch, 'Rows a step, over all devices.')
 flags.DEFINE_enum(
-  'optimiser', C.optimiser, list(optimisers.OPTIMISERS), 'Muon is of matrices, '
-  'with AdamW for vectors; lion and signum want a smaller --lr; '
-  'schedule_free saves the average that it keeps.'
+  'optimiser', C.optimiser, list(optimisers.OPTIMISERS), 'Lion and signum want '
+  'a smaller --lr than AdamW, muon (of matrices; vectors are left to AdamW) a '
+  'larger; schedule_free saves the average that it keeps.'
 )  # fmt: skip
 flags.DEFINE_enum(
   'lr_law', C.lr_law, optimisers.LAWS, 'Learning rate by dictionary size: '
@@ -107,7 +107,7 @@ flags.DEFINE_integer(
 )  # fmt: skip
 flags.DEFINE_integer(
   'resample_every', C.resample_every, 'Steps after which dead concepts begin '
-  'anew, at rows of large loss; not in the last so many [never].'
+  'anew, at rows of large loss, in the first half of the run [never].'
 )  # fmt: skip
 program.mesh_flag()
 flags.DEFINE_integer('log_every', C.log_every, 'Steps between metrics.')

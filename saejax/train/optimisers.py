@@ -1,7 +1,7 @@
 """Optimisers and laws of their learning rate, by name.
 
-A learning rate means the same size of step to each of them but `lion` and
-`signum`, whose entries all move by the whole of it: they want a smaller one.
+Learning rates do not mean the same to all: `lion` and `signum`, whose entries
+move by the whole of it, want a smaller one than AdamW, and `muon` a larger.
 """
 
 from collections.abc import Callable

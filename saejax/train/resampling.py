@@ -105,7 +105,8 @@ def resample(
 
   A row is drawn by chance proportional to its squared loss. Its direction, less
   the decoder's bias, becomes the concept's decoder row, and its encoder's at a
-  fifth of the live ones' mean norm; biases and the optimiser's moments are 0.
+  fifth of the live ones' mean norm, as is a threshold of its own; its other
+  parameters and the optimiser's moments become 0.
 
   Args:
     sae: the module.
@@ -122,5 +123,5 @@ def resample(
 
 
 def is_due(step: int, every: int | None, steps: int) -> bool:
-  """Whether to resample after a step: not in the last `every`, to learn in."""
-  return bool(every) and step % every == 0 and step + every <= steps
+  """Whether to resample after a step: in the first half alone, as they did."""
+  return bool(every) and step % every == 0 and 2 * step <= steps

@@ -22,13 +22,15 @@ STEPS = 12
 RATES = {'lion': 1e-3, 'signum': 1e-3}
 
 
-def state_and_step(name: str, mesh, arch: str = 'batch_topk', **settings):
+def state_and_step(
+  name: str, mesh, arch: str = 'topk', steps: int = STEPS, **settings
+):
   sae = nn.ARCHITECTURES[arch](
     d=planted.D, s=64, k=4, modalities=('image', 'text')
   )
   tx = optimisers.make_optimiser(
     RATES.get(name, 3e-3),
-    STEPS,
+    steps,
     1e-5,
     1.0,
     name=name,
@@ -40,7 +42,7 @@ def state_and_step(name: str, mesh, arch: str = 'batch_topk', **settings):
     sae, tx, constants, 0, mesh, with_ema=with_ema
   )
   step = step_lib.make_train_step(
-    sae, tx, steps=STEPS, aux_weight=0, aux_k=8, dead_after=200, **settings
+    sae, tx, steps=steps, aux_weight=0, aux_k=8, dead_after=200, **settings
   )
   whole = jax.NamedSharding(mesh, jax.P())
   return state, jax.jit(

@@ -14,6 +14,8 @@ from saejax.train import optimisers
 from saejax.train import resampling
 from saejax.train import state as state_lib
 from tests import meshes
+from tests.train import optimisers_test
+from tests.train import step_test
 
 D, S, B = 16, 32, 64
 DEAD = (3, 4, 17, 30)
@@ -168,13 +170,30 @@ class ResampleTest(parameterized.TestCase):
       after.params['w_dec'][5:], before.params['w_dec'][5:]
     )
 
-  def test_is_due_every_so_often_but_not_near_the_end(self):
+  def test_is_due_every_so_often_in_the_first_half(self):
     due = lambda every: [
-      step for step in range(1, 11) if resampling.is_due(step, every, 10)
+      step for step in range(1, 21) if resampling.is_due(step, every, 20)
     ]
-    self.assertEqual(due(3), [3, 6])
-    self.assertEqual(due(5), [5])
+    self.assertEqual(due(3), [3, 6, 9])
+    self.assertEqual(due(5), [5, 10])
     self.assertEqual(due(None), [])
+
+  def test_a_dictionary_that_mostly_died_learns_again(self):
+    explained = {}
+    for every in (None, 10):
+      with meshes.use((1, 1)) as mesh:
+        state, step = optimisers_test.state_and_step('adamw', mesh, steps=80)
+        b_enc = np.where(np.arange(64) < 8, 0, -10).astype(np.float32)
+        params = state.params | {'b_enc': place(b_enc, 'model')}
+        state = state.replace(params=params)
+        for i in range(80):
+          rows = step_test.batch_of(i % step_test.STEPS, jax.device_put)
+          state, metrics, _ = step(state, rows)
+          if resampling.is_due(i + 1, every, 80):
+            sae = nn.TopK(d=48, s=64, k=4, modalities=('image', 'text'))
+            state = resample(sae, state, rows, seed=i)
+      explained[every] = metrics.compute()['r2']
+    self.assertGreater(explained[10], explained[None] + 0.2, explained)
 
 
 if __name__ == '__main__':
