@@ -29,7 +29,7 @@ flags.DEFINE_float(
   f'codes in units of the spread of rows [{nn.ReLU.l1}; gated {nn.Gated.l1}].'
 )  # fmt: skip
 flags.DEFINE_integer('seed', C.seed, 'Of the initial weights.')
-flags.DEFINE_float('lr', C.lr, 'Peak learning rate of AdamW.')
+flags.DEFINE_float('lr', C.lr, 'Peak learning rate.')
 
 
 def main() -> None:

@@ -79,10 +79,39 @@ def aux_k(
   return jnp.where(jnp.any(dead_S), loss, 0.0)
 
 
+def multi_top_k(
+  sae: nn.LinearSAE,
+  batch: types.Batch,
+  out: types.Output,
+  params: types.ArrayTree,
+) -> jax.Array:
+  """The unexplained share when four times as many codes stay.
+
+  MultiTopK (arXiv 2406.04093, A.3): a second reconstruction, by the 4k largest
+  positive pre-activations of each row, keeps codes beyond the k-th meaningful.
+  """
+  values_BK, index_BK = ops.top_k(
+    out.aux['pre_BS'],
+    min(_MORE * sae.k, sae.s),
+    batch_axis=sharding.axis(sharding.DATA),
+    axis=sharding.axis(sharding.MODEL),
+  )
+  live_BK = values_BK > 0
+  codes = types.Sparse(
+    values_BK=jnp.where(live_BK, values_BK, 0),
+    index_BK=jnp.where(live_BK, index_BK, sae.s),
+  )
+  codes = linear.encode_with(
+    codes, out.aux['u_BD'], params['w_enc'], params['b_enc']
+  )
+  return _unexplained_by(sae, batch, out, params, codes, params['w_dec'])
+
+
 Penalty = Callable[
   [nn.LinearSAE, types.Batch, types.Output, types.ArrayTree, jax.Array],
   jax.Array,
 ]
+_MORE = 4  # Codes of MultiTopK, in units of k.
 _WARMUP = 0.05  # Share of the steps over which λ rises.
 _SMALL, _TINY = 1e-3, 1e-12
 

@@ -4,7 +4,9 @@ The programs run on a mesh of two Explicit axes: 'data' splits the batch,
 'model' the dictionary. Modules and ops work without any mesh as well.
 """
 
+from collections.abc import Callable
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 from jax.sharding import AxisType
@@ -32,6 +34,7 @@ RULES = {
   'r_mag': P(MODEL),
   'b_mag': P(MODEL),
   'idle_S': P(MODEL),
+  'ns_coeffs': P(),  # Of Muon.
 }
 
 
@@ -67,6 +70,12 @@ def axis(name: str) -> str | None:
   return name if name in jax.sharding.get_abstract_mesh().axis_names else None
 
 
+def concept_axis(name: str) -> int | None:
+  """The axis of a leaf along which concepts lie, by the table; else None."""
+  spec = tuple(RULES.get(name, ()))
+  return spec.index(MODEL) if MODEL in spec else None
+
+
 def out_spec(*names: str | None) -> jax.P | None:
   """An `out_sharding` for contractions: None unless axes are Explicit."""
   mesh = jax.sharding.get_abstract_mesh()
@@ -98,3 +107,19 @@ def infer_shardings(
     return jax.NamedSharding(mesh, P())
 
   return jax.tree_util.tree_map_with_path(rule, abstract_tree)
+
+
+def compiler_placed(f: Callable[..., Any], like: Any) -> Callable[..., Any]:
+  """`f`, inside which the compiler decides where arrays lie.
+
+  For what contracts or gathers along split axes, which Explicit axes refuse.
+  On other meshes, or on none, it is `f` itself.
+
+  Args:
+    f: a function of trees of arrays.
+    like: arrays of the tree that it returns, which lie where its own shall.
+  """
+  if out_spec() is None:
+    return f
+  specs = jax.tree.map(lambda x: jax.typeof(x).sharding.spec, like)
+  return jax.sharding.auto_axes(f, out_sharding=specs)

@@ -8,6 +8,7 @@ from saejax import errors
 from saejax import nn
 from saejax import program
 from saejax.train import config as config_lib
+from saejax.train import optimisers
 
 C = config_lib.TrainConfig
 STANDARD = config_lib.STANDARDISATIONS
@@ -52,8 +53,43 @@ flags.DEFINE_integer('data_seed', C.data_seed, 'Of the order of rows.')
 flags.DEFINE_integer('steps', C.steps, 'Training steps.')
 flags.DEFINE_float('epochs', C.epochs, 'Or: passes over the rows [30].')
 flags.DEFINE_integer('batch', C.batch, 'Rows a step, over all devices.')
-flags.DEFINE_float('weight_decay', C.weight_decay, 'Of AdamW.')
-flags.DEFINE_float('clip', C.clip, 'Norm to which gradients are clipped.')
+flags.DEFINE_enum(
+  'optimiser', C.optimiser, list(optimisers.OPTIMISERS), 'Lion and signum want '
+  'a smaller --lr than AdamW, muon (of matrices; vectors are left to AdamW) a '
+  'larger; schedule_free saves the average that it keeps.'
+)  # fmt: skip
+flags.DEFINE_enum(
+  'lr_law', C.lr_law, optimisers.LAWS, 'Learning rate by dictionary size: '
+  'width divides it by √(size / 16384).'
+)  # fmt: skip
+flags.DEFINE_enum(
+  'lr_schedule', C.lr_schedule, optimisers.SCHEDULES, 'After the warm-up: wsd '
+  'stays, and falls over the last fifth [cosine; for schedule_free constant].'
+)  # fmt: skip
+flags.DEFINE_float(
+  'warmup', C.warmup, 'Share of the steps over which the learning rate rises.'
+)
+flags.DEFINE_float(
+  'weight_decay', C.weight_decay, 'Of adamw, lion, muon and schedule_free.'
+)
+flags.DEFINE_float(
+  'clip', C.clip, 'Norm to which gradients are clipped; 0 leaves them.'
+)
+flags.DEFINE_float(
+  'ema', C.ema, 'Share that a step keeps of a moving average of the weights, '
+  'which is saved in their place; 0 keeps none.'
+)  # fmt: skip
+flags.DEFINE_integer(
+  'k_start', C.k_start, 'For topk, batch_topk and matryoshka: k at the first '
+  'step, from where it moves to --k [--k].'
+)  # fmt: skip
+flags.DEFINE_float(
+  'k_anneal', C.k_anneal, 'Share of the steps over which k moves.'
+)
+flags.DEFINE_float(
+  'multi_topk', C.multi_topk, 'For topk, batch_topk and matryoshka: weight of '
+  'a second reconstruction, by 4k codes; 0.125 in its paper, 0 for none.'
+)  # fmt: skip
 flags.DEFINE_string(
   'mix', C.mix, 'Rows of each stream in a batch: natural (as there are rows), '
   'equal, or weights such as image=1,text=5.'
@@ -82,6 +118,16 @@ flags.DEFINE_enum('center', C.center, STANDARD, 'Mean taken away first.')
 flags.DEFINE_enum('scale', C.scale, STANDARD, 'Spread scaled to 1 first.')
 flags.DEFINE_bool('use_b_dec', C.use_b_dec, 'Learn a decoder bias.')
 flags.DEFINE_enum(
+  'b_dec_start', C.b_dec_start, config_lib.B_DEC_STARTS, 'Where the decoder '
+  'bias starts: 0, or the mean or geometric median of rows, which the encoder '
+  'then reads less it.'
+)  # fmt: skip
+flags.DEFINE_enum(
+  'decoder_norm', C.decoder_norm, config_lib.DECODER_NORMS, 'Of decoder rows '
+  'in training; free, for relu, gated, p_anneal and jumprelu, goes into the '
+  'codes at the end.'
+)  # fmt: skip
+flags.DEFINE_enum(
   'dtype', C.dtype, ['float32', 'bfloat16'], 'Of the encoder matmul.'
 )
 flags.DEFINE_float(
@@ -91,6 +137,10 @@ flags.DEFINE_integer('aux_k', C.aux_k, 'Dead concepts it uses [width / 2].')
 flags.DEFINE_integer(
   'dead_after', C.dead_after, 'Rows after which a silent concept counts as '
   'dead [an epoch, or a tenth of the run].'
+)  # fmt: skip
+flags.DEFINE_integer(
+  'resample_every', C.resample_every, 'Steps after which dead concepts begin '
+  'anew, at rows of large loss, in the first half of the run [never].'
 )  # fmt: skip
 program.mesh_flag()
 flags.DEFINE_integer('log_every', C.log_every, 'Steps between metrics.')

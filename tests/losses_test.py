@@ -52,6 +52,48 @@ class UnexplainedTest(parameterized.TestCase):
       np.testing.assert_allclose(total.compute()[name], value, rtol=1e-4)
 
 
+class MultiTopKTest(parameterized.TestCase):
+  @parameterized.product(use_b_dec=[True, False], arch=['topk', 'batch_topk'])
+  def test_value_and_gradients_are_those_of_a_dense_formula(
+    self, arch, use_b_dec
+  ):
+    sae, variables = saes.make(arch, use_b_dec=use_b_dec)
+
+    def loss(params):
+      found = {'params': params, 'constants': variables['constants']}
+      out = sae.apply(found, batch().x_BD, train=True)
+      return losses.multi_top_k(sae, out, params)
+
+    def dense(params):
+      c = variables['constants']
+      u_BD = (batch().x_BD - c['center']) * c['scale'][:, None]
+      found = {'params': params, 'constants': c}
+      pre_BS = sae.apply(found, batch().x_BD, method='preactivations')
+      least_B1 = jnp.sort(pre_BS, axis=1)[:, -4 * saes.K, None]
+      z_BS = jnp.where(pre_BS >= least_B1, jax.nn.relu(pre_BS), 0)
+      uhat_BD = z_BS @ params['w_dec'] + use_b_dec * params['b_dec'][None]
+      spread = jnp.sum((u_BD - u_BD.mean(0, keepdims=True)) ** 2)
+      return jnp.sum((u_BD - uhat_BD) ** 2) / spread
+
+    found = jax.value_and_grad(loss)(variables['params'])
+    expected = jax.value_and_grad(dense)(variables['params'])
+    jax.tree.map(
+      lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4),
+      found,
+      expected,
+    )
+    for name in ('w_enc', 'b_enc', 'w_dec'):
+      self.assertGreater(np.abs(found[1][name]).max(), 1e-3)
+
+  def test_never_asks_for_more_codes_than_there_are(self):
+    sae, variables = saes.make('topk')
+    sae = sae.clone(k=saes.S // 2)
+    out = sae.apply(variables, batch().x_BD)
+    self.assertTrue(
+      np.isfinite(losses.multi_top_k(sae, out, variables['params']))
+    )
+
+
 class AuxKTest(parameterized.TestCase):
   def gradients(self, arch, dead_S, shift=0.0):
     sae, variables = saes.make(arch)

@@ -25,11 +25,20 @@ class BatchTopK(linear.LinearSAE):
       'constants', 'threshold', jnp.zeros, (), jnp.float32
     )
 
-  def activate(self, pre_BS: jax.Array, *, train: bool) -> types.Codes:
+  def activate(
+    self,
+    pre_BS: jax.Array,
+    *,
+    train: bool,
+    budget: jax.Array | None = None,
+  ) -> types.Codes:
     if train:
+      b = pre_BS.shape[0]
+      count = None if budget is None else jnp.round(budget * b)
       values_BK, index_BK, row_BK = ops.packed_batch_top_k(
         pre_BS,
-        self.k * pre_BS.shape[0],
+        self.k * b,
+        count=count,
         batch_axis=sharding.axis(sharding.DATA),
         axis=sharding.axis(sharding.MODEL),
       )

@@ -137,12 +137,18 @@ class LinearSAE(nn.Module):
     modality_B: jax.Array | None = None,
     *,
     train: bool = False,
+    budget: jax.Array | None = None,
   ) -> types.Output:
-    """Encodes and decodes; `train` selects codes as in training."""
+    """Encodes and decodes; `train` selects codes as in training.
+
+    `budget`, of variants that select k, is a mean of at most k codes a row to
+    select in its place: a float that may differ from step to step.
+    """
     center_BD, scale_B1 = self._constants(modality_B)
     u_BD = (x_BD - center_BD) * scale_B1
     pre_BS = self._pre(u_BD)
-    codes = self.codes(u_BD, pre_BS, train=train)
+    k = {} if budget is None else {'budget': budget}
+    codes = self.codes(u_BD, pre_BS, train=train, **k)
     scaled = scale_codes(codes, 1 / scale_B1)
     return types.Output(
       codes=scaled,

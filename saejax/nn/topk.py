@@ -16,7 +16,13 @@ from saejax.nn import linear
 class TopK(linear.LinearSAE):
   """Keeps the k largest positive pre-activations of each row."""
 
-  def activate(self, pre_BS: jax.Array, *, train: bool) -> types.Sparse:
+  def activate(
+    self,
+    pre_BS: jax.Array,
+    *,
+    train: bool,
+    budget: jax.Array | None = None,
+  ) -> types.Sparse:
     del train  # The same rule at inference.
     values_BK, index_BK = ops.top_k(
       pre_BS,
@@ -26,6 +32,8 @@ class TopK(linear.LinearSAE):
     )
     # A row with fewer than k positive entries is padded.
     live_BK = values_BK > 0
+    if budget is not None:
+      live_BK &= jnp.arange(self.k)[None] < jnp.round(budget)
     return types.Sparse(
       values_BK=jnp.where(live_BK, values_BK, 0),
       index_BK=jnp.where(live_BK, index_BK, self.s),

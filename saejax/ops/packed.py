@@ -18,7 +18,7 @@ def _sum(x: jax.Array, axes: tuple[str, ...]) -> jax.Array:
   return lax.psum(jnp.sum(x), axes) if axes else jnp.sum(x)
 
 
-def _largest(bits_N, place_N, n: int, axes, size: int) -> jax.Array:
+def _largest(bits_N, place_N, n: jax.Array, axes, size: int) -> jax.Array:
   """Which are the n largest over all shards: ties go to the lowest place."""
   at_least = lambda t: _sum(bits_N >= t, axes)
   threshold = bits.largest(at_least, n, bits.MOST)
@@ -46,7 +46,7 @@ def _compact(is_N: jax.Array, n: int) -> jax.Array:
   return filled_n.at[target_N].set(jnp.arange(size), mode='drop')
 
 
-def _shard(pre_bs, n: int, batch_axis: str | None, axis: str | None):
+def _shard(pre_bs, count, n: int, batch_axis: str | None, axis: str | None):
   """This shard's entries; see `packed_batch_top_k`."""
   axes = tuple(a for a in (batch_axis, axis) if a)
   (b, s), at = pre_bs.shape, lambda a: lax.axis_index(a) if a else 0
@@ -60,7 +60,7 @@ def _shard(pre_bs, n: int, batch_axis: str | None, axis: str | None):
   blocks_NW = pre_bs.reshape(-1, width)
   many, per_row = len(blocks_NW), s // width
   block_N = jnp.arange(many)
-  pick = functools.partial(_largest, n=n, axes=axes, size=whole_b * whole_s)
+  pick = functools.partial(_largest, n=count, axes=axes, size=whole_b * whole_s)
   is_N = pick(
     bits.of(jnp.max(blocks_NW, axis=1)),
     place(block_N // per_row, block_N % per_row * width),
@@ -89,6 +89,7 @@ def packed_batch_top_k(
   pre_BS: jax.Array,
   n: int,
   *,
+  count: jax.Array | None = None,
   batch_axis: str | None = None,
   axis: str | None = None,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -101,6 +102,7 @@ def packed_batch_top_k(
   Args:
     pre_BS: pre-activations.
     n: how many entries to keep, at most B·S.
+    count: how many in its place, 1 to n: it may differ from call to call.
     batch_axis: mesh axis that splits B, if any.
     axis: mesh axis that splits S, if any.
 
@@ -119,6 +121,7 @@ def packed_batch_top_k(
     )
   shard = functools.partial(_shard, n=n, batch_axis=batch_axis, axis=axis)
   entries = P(batch_axis, axis)
-  return manual.over_shards(shard, (entries,), (entries,) * 3)(
-    lax.stop_gradient(pre_BS)
+  count = jnp.asarray(n if count is None else count).astype(jnp.int32)
+  return manual.over_shards(shard, (entries, P()), (entries,) * 3)(
+    lax.stop_gradient(pre_BS), count
   )

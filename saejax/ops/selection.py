@@ -130,7 +130,7 @@ def top_k(
   return _top_k(x_BS, k, by_magnitude, batch_axis, axis)
 
 
-def batch_top_k(pre_BS: jax.Array, n: int) -> jax.Array:
+def batch_top_k(pre_BS: jax.Array, n: int | jax.Array) -> jax.Array:
   """Keeps the n largest positive entries of a whole batch; the rest are 0.
 
   BatchTopK (Bussmann et al., arXiv 2412.06410) with n = k·B. Exact: a
@@ -139,13 +139,13 @@ def batch_top_k(pre_BS: jax.Array, n: int) -> jax.Array:
 
   Args:
     pre_BS: pre-activations.
-    n: how many entries to keep, at most B·S.
+    n: how many entries to keep, at most B·S; an array of int32 is not checked.
 
   Returns:
     z_BS, in which gradients reach the kept entries.
   """
   b, s = pre_BS.shape
-  if not 0 < n <= b * s:
+  if isinstance(n, int) and not 0 < n <= b * s:
     raise ValueError(f'n={n} is outside 1…{b * s}, the size of the batch.')
   if b * s >= 2**31:
     raise ValueError(

@@ -7,8 +7,15 @@ from typing import Any
 
 from saejax import errors
 from saejax import nn
+from saejax.train import optimisers
 
 STANDARDISATIONS = ('none', 'global', 'modality')
+B_DEC_STARTS = ('zero', 'mean', 'median')
+DECODER_NORMS = ('unit', 'free')
+# Variants that select the k largest codes, and those whose decoder's norms can
+# be folded into their codes: no concept is compared with another.
+SELECTING = ('topk', 'batch_topk', 'matryoshka')
+FOLDABLE = ('relu', 'jumprelu', 'gated', 'p_anneal')
 # Flags of variants' own fields, by variant.
 OWN_FLAGS = {
   arch: tuple(n for n in nn.own_fields(arch) if n not in module.derived)
@@ -34,34 +41,56 @@ class TrainConfig:
   `settings` are fields that only the module of `arch` has, such as `l1`.
   """
 
+  # Rows, and what is done to them first.
   store: str
   streams: tuple[str, ...] = ('image', 'text')
+  mix: str = 'natural'
+  center: str = 'none'
+  scale: str = 'none'
+  data_seed: int = 0
+
+  # The dictionary.
   arch: str = 'batch_topk'
   settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   latents: int | None = None
   expansion: float | None = None
   k: int = 32
+  use_b_dec: bool = False
+  b_dec_start: str = 'zero'
+  decoder_norm: str = 'unit'
+  dtype: str = 'float32'
   seed: int = 0
-  data_seed: int = 0
+
+  # Its optimiser.
   steps: int | None = None
   epochs: float | None = None
   batch: int = 1024
+  optimiser: str = 'adamw'
   lr: float = 5e-4
+  lr_law: str = 'none'
+  lr_schedule: str | None = None
+  warmup: float = 0.05
   weight_decay: float = 1e-5
   clip: float = 1.0
-  mix: str = 'natural'
+  ema: float = 0.0
+
+  # Matched rows.
   target: str | None = None
   crosscoder: bool = False
   align: float = 0.0
   group_sparse: float = 0.0
   modality_dropout: float = 0.0
-  center: str = 'none'
-  scale: str = 'none'
-  use_b_dec: bool = False
-  dtype: str = 'float32'
+
+  # What keeps concepts alive.
+  k_start: int | None = None
+  k_anneal: float = 0.1
+  multi_topk: float = 0.0
   aux_weight: float = 1 / 32
   aux_k: int | None = None
   dead_after: int | None = None
+  resample_every: int | None = None
+
+  # The run.
   mesh: tuple[int, int] | None = None
   log_every: int = 50
   checkpoint_every: int = 1000
@@ -144,37 +173,93 @@ def own_settings(config: TrainConfig) -> dict[str, Any]:
   return {name: as_tuple(v) for name, v in config.settings.items()}
 
 
-def check(config: TrainConfig) -> None:
-  def one_of(name, allowed):
+def _check_choices(config: TrainConfig) -> None:
+  for name, allowed in (
+    ('arch', nn.ARCHITECTURES),
+    ('center', STANDARDISATIONS),
+    ('scale', STANDARDISATIONS),
+    ('dtype', ('float32', 'bfloat16')),
+    ('b_dec_start', B_DEC_STARTS),
+    ('decoder_norm', DECODER_NORMS),
+    ('optimiser', optimisers.OPTIMISERS),
+    ('lr_law', optimisers.LAWS),
+    ('lr_schedule', (None, *optimisers.SCHEDULES)),
+  ):
     value = getattr(config, name)
     if value not in allowed:
       raise errors.UserError(
-        f'--{name}={value} is unknown: choose one of {", ".join(allowed)}.'
+        f'--{name}={value} is unknown: choose one of '
+        f'{", ".join(filter(None, allowed))}.'
       )
 
-  one_of('arch', tuple(nn.ARCHITECTURES))
-  one_of('center', STANDARDISATIONS)
-  one_of('scale', STANDARDISATIONS)
-  one_of('dtype', ('float32', 'bfloat16'))
-  for name in ('k', 'batch', 'log_every', 'checkpoint_every', 'keep'):
-    if getattr(config, name) < 1:
-      raise errors.UserError(
-        f'--{name}={getattr(config, name)} must be at least 1.'
-      )
-  for name in ('aux_k', 'dead_after'):
-    if getattr(config, name) is not None and getattr(config, name) < 1:
-      raise errors.UserError(f'--{name} must be at least 1.')
-  for name in ('weight_decay', 'aux_weight', 'align', 'group_sparse'):
+
+def _check_numbers(config: TrainConfig) -> None:
+  for name in (
+    'k', 'batch', 'log_every', 'checkpoint_every', 'keep', 'aux_k',
+    'dead_after', 'k_start', 'resample_every',
+  ):  # fmt: skip
+    value = getattr(config, name)
+    if value is not None and value < 1:
+      raise errors.UserError(f'--{name}={value} must be at least 1.')
+  for name in (
+    'weight_decay', 'aux_weight', 'clip', 'multi_topk', 'align', 'group_sparse',
+  ):  # fmt: skip
     if getattr(config, name) < 0:
       raise errors.UserError(f'--{name} must not be negative.')
-  if not config.streams:
-    raise errors.UserError('--stream names no stream.')
-  if config.lr <= 0 or config.clip <= 0:
-    raise errors.UserError('--lr and --clip must be positive.')
+  if config.lr <= 0:
+    raise errors.UserError('--lr must be positive.')
+  for name in ('warmup', 'ema'):
+    if not 0 <= getattr(config, name) < 1:
+      raise errors.UserError(
+        f'--{name}={getattr(config, name)} must be at least 0 and below 1.'
+      )
+  if not 0 < config.k_anneal <= 1:
+    raise errors.UserError(
+      f'--k_anneal={config.k_anneal} must be above 0 and at most 1, a share of '
+      'the steps.'
+    )
   for a, b in (('steps', 'epochs'), ('latents', 'expansion')):
     both = getattr(config, a), getattr(config, b)
     if None not in both:
       raise errors.UserError(f'Give --{a} or --{b}, not both.')
     if any(v is not None and v <= 0 for v in both):
       raise errors.UserError(f'--{a} and --{b} must be positive.')
+
+
+def _check_fit(config: TrainConfig) -> None:
+  """What single flags ask of others."""
+  for flag, is_used, archs in (
+    ('k_start', config.k_start is not None, SELECTING),
+    ('multi_topk', config.multi_topk, SELECTING),
+    ('decoder_norm=free', config.decoder_norm == 'free', FOLDABLE),
+  ):
+    if is_used and config.arch not in archs:
+      raise errors.UserError(
+        f'--{flag} is not for --arch={config.arch}: it is for '
+        f'{", ".join(archs)}.'
+      )
+  if config.b_dec_start != 'zero' and not config.use_b_dec:
+    raise errors.UserError(
+      f'--b_dec_start={config.b_dec_start} is of the decoder bias: add '
+      '--use_b_dec.'
+    )
+  if config.optimiser == 'schedule_free':
+    for name, is_fit in (
+      ('lr_schedule', config.lr_schedule in (None, 'constant')),
+      ('ema', not config.ema),
+    ):
+      if not is_fit:
+        raise errors.UserError(
+          f'--{name}={getattr(config, name)} is not for '
+          '--optimiser=schedule_free, whose own average is in its place.'
+        )
+
+
+def check(config: TrainConfig) -> None:
+  """UserError for what cannot be run, whatever the store."""
+  _check_choices(config)
+  _check_numbers(config)
+  if not config.streams:
+    raise errors.UserError('--stream names no stream.')
+  _check_fit(config)
   _check_pairing(config)

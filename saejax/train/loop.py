@@ -14,18 +14,24 @@ import orbax.checkpoint as ocp
 from saejax import errors
 from saejax import io
 from saejax import losses_paired
+from saejax import ops
 from saejax import provenance
 from saejax import run
 from saejax import sharding
 from saejax import types
 from saejax.data import batches
 from saejax.data import pairs as pairs_lib
+from saejax.train import averaging
 from saejax.train import calibrate
 from saejax.train import checkpoint
 from saejax.train import config as config_lib
+from saejax.train import folding
 from saejax.train import logging
+from saejax.train import optimisers
 from saejax.train import paired_plan
 from saejax.train import plan as plan_lib
+from saejax.train import resampling
+from saejax.train import schedules
 from saejax.train import state as state_lib
 from saejax.train import step as step_lib
 
@@ -144,17 +150,77 @@ def _counts(plan: plan_lib.Plan) -> dict[str, Any]:
   }
 
 
-def finish(plan: plan_lib.Plan, state: state_lib.TrainState) -> types.ArrayTree:
-  """The trained variables on the host, their threshold calibrated on `val`."""
+def finish(
+  plan: plan_lib.Plan, state: state_lib.TrainState, free_norms: bool = False
+) -> types.ArrayTree:
+  """The trained variables on the host, their threshold calibrated on `val`.
+
+  They are the run's average, if it kept one. Decoder rows have unit norm: what
+  averaging took of it is given back, and free norms go into the codes.
+  """
+  average = averaging.average_of(state)
+  trained = state.variables | ({} if average is None else {'params': average})
   variables = jax.tree.map(
-    lambda x: jax.numpy.asarray(jax.device_get(x)), state.variables
+    lambda x: jax.numpy.asarray(jax.device_get(x)), trained
   )
+  params = variables['params']
+  if free_norms:
+    variables['params'] = folding.fold_norms(params)
+  elif average is not None:
+    w_dec = ops.unit_rows(params['w_dec'])
+    variables['params'] = params | {'w_dec': w_dec}
   if 'threshold' in variables['constants']:
     threshold = calibrate.exact_threshold(
       lambda: _val_preactivations(plan, variables), plan.sae.k
     )
     variables['constants']['threshold'] = jax.numpy.asarray(threshold)
   return variables
+
+
+def _optimiser(config: config_lib.TrainConfig, plan: plan_lib.Plan):
+  return optimisers.make_optimiser(
+    plan.lr,
+    plan.steps,
+    config.weight_decay,
+    config.clip,
+    name=config.optimiser,
+    schedule=plan.lr_schedule,
+    warmup=config.warmup,
+  )
+
+
+def _train_step(
+  config: config_lib.TrainConfig, plan: plan_lib.Plan, tx
+) -> step_lib.TrainStep:
+  """The step of a run, before it is jitted."""
+  anneal = None
+  if config.k_start is not None:
+    anneal = schedules.Annealing(config.k_start, config.k_anneal)
+  return step_lib.make_train_step(
+    plan.sae,
+    tx,
+    steps=plan.steps,
+    aux_weight=config.aux_weight,
+    aux_k=plan.aux_k,
+    dead_after=plan.dead_after,
+    extra_loss=losses_paired.make_penalty(
+      config.align, config.group_sparse, len(plan.mixture.streams)
+    ),
+    anneal=anneal,
+    multi_topk=config.multi_topk,
+    ema=config.ema,
+    free_norms=config.decoder_norm == 'free',
+  )
+
+
+def _resampler(config: config_lib.TrainConfig, plan: plan_lib.Plan, shardings):
+  """resample(state, batch) -> state, drawn from the seed and the step."""
+
+  def resample(state, batch):
+    key = jax.random.fold_in(jax.random.key(config.seed), state.step)
+    return resampling.resample(plan.sae, state, batch, key, plan.dead_after)
+
+  return jax.jit(resample, donate_argnums=0, out_shardings=shardings)
 
 
 def _run_steps(
@@ -165,31 +231,26 @@ def _run_steps(
   metrics_file: str | None,
 ) -> state_lib.TrainState:
   """Takes every step that is not in a checkpoint yet."""
-  tx = step_lib.make_optimiser(
-    config.lr, plan.steps, config.weight_decay, config.clip
-  )
+  tx = _optimiser(config, plan)
   state, shardings = state_lib.create(
-    plan.sae, tx, plan.constants, config.seed, mesh
+    plan.sae,
+    tx,
+    plan.constants,
+    config.seed,
+    mesh,
+    b_dec_D=plan.b_dec_D,
+    with_ema=config.ema > 0,
   )
   state, start = checkpoint.restore_latest(manager, state)
   if metrics_file:
     logging.truncate(metrics_file, start)
   replicated = jax.NamedSharding(mesh, P())
   train_step = jax.jit(
-    step_lib.make_train_step(
-      plan.sae,
-      tx,
-      steps=plan.steps,
-      aux_weight=config.aux_weight,
-      aux_k=plan.aux_k,
-      dead_after=plan.dead_after,
-      extra_loss=losses_paired.make_penalty(
-        config.align, config.group_sparse, len(plan.mixture.streams)
-      ),
-    ),
+    _train_step(config, plan, tx),
     donate_argnums=0,
     out_shardings=(shardings, replicated, replicated),
   )
+  resample = _resampler(config, plan, shardings)
   writer = logging.MetricsWriter(
     metrics_file,
     start=start,
@@ -204,6 +265,8 @@ def _run_steps(
     for step, batch in enumerate(ahead, start=start + 1):
       state, metrics, logs = train_step(state, batch)
       writer.add(step, logs, metrics)
+      if resampling.is_due(step, config.resample_every, plan.steps):
+        state = resample(state, batch)
       if step % config.checkpoint_every == 0 or step == plan.steps:
         checkpoint.save(manager, step, state)
   return state
@@ -236,7 +299,7 @@ def train(
   with contextlib.closing(manager):
     state = _run_steps(config, plan, mesh, manager, metrics_file)
     manager.wait_until_finished()
-  variables = finish(plan, state)
+  variables = finish(plan, state, config.decoder_norm == 'free')
   if is_first:
     made_by = {
       'config': dataclasses.asdict(config),

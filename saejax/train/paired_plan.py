@@ -145,12 +145,19 @@ def make_plan(config: config_lib.TrainConfig) -> plan_lib.Plan:
     (config.epochs or 30) * mixture.total / config.batch
   )
   idle = max(min(mixture.total, steps * config.batch // 10), 1)
+  if config.b_dec_start != 'zero':
+    raise errors.UserError(
+      f'--b_dec_start={config.b_dec_start} is not for matched rows: leave it '
+      'out.'
+    )
   return plan_lib.Plan(
     sae=arch(**fields),
     mixture=mixture,
     modality_of=getattr(mixture, 'modality_of', (0,) * len(streams)),
     constants=constants,
+    b_dec_D=None,
     steps=steps,
+    **plan_lib.learning_rate(config, latents),
     aux_k=min(config.aux_k or max(fields['d'] // 2, 1), latents),
     dead_after=config.dead_after or idle,
     store_hash=store.hash,

@@ -14,6 +14,10 @@ from saejax import store as store_lib
 from saejax.data import batches
 from saejax.data import pairs as pairs_lib
 from saejax.train import config as config_lib
+from saejax.train import median
+from saejax.train import optimisers
+
+_SAMPLE = 8192  # Rows of which the mean or the median is taken.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,7 +28,10 @@ class Plan:
   mixture: batches.Mixture | pairs_lib.PairedMixture
   modality_of: tuple[int, ...]  # By stream: its index in `sae.modalities`.
   constants: Mapping[str, np.ndarray]
+  b_dec_D: np.ndarray | None  # Where the decoder's bias starts, if not at 0.
   steps: int
+  lr: float
+  lr_schedule: str
   aux_k: int
   dead_after: int
   store_hash: str
@@ -101,11 +108,13 @@ def modalities_of(
 def dictionary_size(config: config_lib.TrainConfig, d: int) -> int:
   """Concepts of the dictionary, at least k if there is a k to meet."""
   latents = config.latents or round(d * (config.expansion or 8))
-  if nn.ARCHITECTURES[config.arch].meets_k and config.k > latents:
-    raise errors.UserError(
-      f'--k={config.k} is larger than the dictionary: it has {latents} '
-      'concepts.'
-    )
+  for name in ('k', 'k_start'):
+    value = getattr(config, name) or 0
+    if nn.ARCHITECTURES[config.arch].meets_k and value > latents:
+      raise errors.UserError(
+        f'--{name}={value} is larger than the dictionary: it has {latents} '
+        'concepts.'
+      )
   return latents
 
 
@@ -120,6 +129,38 @@ def shared_fields(
     dtype=config.dtype,
     **config_lib.own_settings(config),
   )
+
+
+def learning_rate(
+  config: config_lib.TrainConfig, latents: int
+) -> dict[str, Any]:
+  """The plan's peak learning rate and its schedule."""
+  own = optimisers.OWN_SCHEDULE.get(config.optimiser, 'cosine')
+  return dict(
+    lr=optimisers.rate(config.lr, config.lr_law, latents),
+    lr_schedule=config.lr_schedule or own,
+  )
+
+
+def b_dec_start(
+  how: str,
+  mixture: batches.Mixture | pairs_lib.PairedMixture,
+  modality_of,
+  constants,
+) -> np.ndarray | None:
+  """The mean or median [D] of standardised rows, as training would see them."""
+  if how == 'zero':
+    return None
+  modality_N, x_ND = [], []
+  for step in range(math.ceil(_SAMPLE / mixture.batch)):
+    which_B, rows_B = mixture.rows_of(step)
+    x_ND.append(mixture.take(which_B, rows_B))
+    modality_N.append(np.asarray(modality_of)[which_B])
+  modality_N = np.concatenate(modality_N)[:_SAMPLE]
+  u_ND = np.concatenate(x_ND)[:_SAMPLE] - constants['center'][modality_N]
+  u_ND *= constants['scale'][modality_N, None]
+  find = {'mean': lambda x: x.mean(0), 'median': median.geometric_median}[how]
+  return find(u_ND).astype(np.float32)
 
 
 def make_plan(config: config_lib.TrainConfig) -> Plan:
@@ -154,18 +195,21 @@ def make_plan(config: config_lib.TrainConfig) -> Plan:
   steps = config.steps
   if steps is None:
     steps = math.ceil((config.epochs or 30) * total / config.batch)
+  mixture = batches.Mixture(
+    streams=streams,
+    rows=rows,
+    batch=config.batch,
+    shares=shares,
+    seed=config.data_seed,
+  )
   return Plan(
     sae=nn.ARCHITECTURES[config.arch](**fields),
-    mixture=batches.Mixture(
-      streams=streams,
-      rows=rows,
-      batch=config.batch,
-      shares=shares,
-      seed=config.data_seed,
-    ),
+    mixture=mixture,
     modality_of=modality_of,
     constants=constants,
+    b_dec_D=b_dec_start(config.b_dec_start, mixture, modality_of, constants),
     steps=steps,
+    **learning_rate(config, latents),
     # Half the width, as in arXiv 2406.04093, but never more than there are.
     aux_k=min(config.aux_k or max(d // 2, 1), latents),
     # A concept is dead once it missed an epoch, or a tenth of a short run.

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import jax
+from jax import lax
 import jax.numpy as jnp
 import optax
 
@@ -11,6 +12,8 @@ from saejax import metrics as metrics_lib
 from saejax import nn
 from saejax import ops
 from saejax import types
+from saejax.train import averaging
+from saejax.train import schedules
 from saejax.train import state as state_lib
 
 TrainState = state_lib.TrainState
@@ -20,26 +23,6 @@ TrainStep = Callable[
 ]
 _THRESHOLD_DECAY = 0.99
 _IDLE_MOST = 2**30  # Rows; keeps the counter from wrapping around.
-
-
-def make_optimiser(
-  lr: float, steps: int, weight_decay: float, clip: float
-) -> optax.GradientTransformation:
-  """AdamW under 5 % linear warm-up, then cosine to 1e-6; clipped gradients."""
-  warmup = max(steps // 20, 1)
-  schedule = optax.join_schedules(
-    [
-      optax.linear_schedule(0.0, lr, warmup),
-      optax.cosine_decay_schedule(
-        lr, max(steps - warmup, 1), alpha=min(1e-6 / lr, 1.0)
-      ),
-    ],
-    [warmup],
-  )
-  return optax.chain(
-    optax.clip_by_global_norm(clip),
-    optax.adamw(schedule, weight_decay=weight_decay),
-  )
 
 
 def follow_threshold(
@@ -63,55 +46,81 @@ def make_train_step(
   aux_k: int,
   dead_after: int,
   extra_loss: losses.Penalty | None = None,
+  anneal: schedules.Annealing | None = None,
+  multi_topk: float = 0.0,
+  ema: float = 0.0,
+  free_norms: bool = False,
 ) -> TrainStep:
   """Returns step(state, batch) -> (state, metrics, logs); jit it once.
 
   The loss is the unexplained share of variance, plus the variant's penalty,
   plus `aux_weight` times AuxK over concepts idle for more than `dead_after`
   rows, plus `extra_loss` if there is one. Schedules of penalties are over
-  `steps`.
+  `steps`. `anneal` moves k, of variants that select it; `multi_topk` weighs
+  MultiTopK; `ema` is the decay of the state's average, if it has one;
+  `free_norms` leaves decoder rows any norm.
   """
   penalty = losses.PENALTIES.get(type(sae))
+  # Shapes are those of the largest k that is ever selected.
+  wide = sae if anneal is None else sae.clone(k=max(sae.k, anneal.start))
 
-  def loss_fn(params, state, batch):
+  def loss_fn(params, state, batch, with_aux):
     variables = {'params': params, 'constants': state.constants}
-    out = sae.apply(variables, batch.x_BD, batch.modality_B, train=True)
+    k = {} if anneal is None else {'budget': anneal.k(state.step, steps, sae.k)}
+    out = wide.apply(variables, batch.x_BD, batch.modality_B, train=True, **k)
     loss = losses.unexplained(batch, out)
     if penalty:
       loss += penalty(sae, batch, out, params, state.step / steps)
     if extra_loss:
       loss += extra_loss(sae, batch, out, params, state.step / steps)
-    if aux_weight:
+    if multi_topk:
+      loss += multi_topk * losses.multi_top_k(sae, batch, out, params)
+    if with_aux:
       dead_S = state.idle_S > dead_after
       aux = losses.aux_k(batch, out, params, dead_S, aux_k, sae.signed)
       loss = loss + aux_weight * aux
-    return loss, out
+    seen = out.codes, out.aux['codes'], metrics_lib.Metrics.of(batch, out)
+    return loss, seen
+
+  def gradients(state: TrainState, batch: types.Batch):
+    grad = jax.value_and_grad(loss_fn, has_aux=True)
+    if not aux_weight:
+      return grad(state.params, state, batch, False)
+    # While no concept is dead, AuxK costs nothing.
+    return lax.cond(
+      jnp.any(state.idle_S > dead_after),
+      lambda *a: grad(*a, True),
+      lambda *a: grad(*a, False),
+      state.params,
+      state,
+      batch,
+    )
 
   def train_step(state: TrainState, batch: types.Batch):
-    grad = jax.value_and_grad(loss_fn, has_aux=True)
-    (loss, out), grads = grad(state.params, state, batch)
-    w_dec = state.params['w_dec']
-    grads = grads | {'w_dec': ops.remove_parallel(grads['w_dec'], w_dec)}
+    (loss, (codes, unscaled, metrics)), grads = gradients(state, batch)
+    if not free_norms:
+      w_dec = state.params['w_dec']
+      grads = grads | {'w_dec': ops.remove_parallel(grads['w_dec'], w_dec)}
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    params = params | {'w_dec': ops.unit_rows(params['w_dec'])}
+    if not free_norms:
+      params = params | {'w_dec': ops.unit_rows(params['w_dec'])}
     if 'threshold' in params:
       params = params | {'threshold': jnp.maximum(params['threshold'], 0)}
     constants = state.constants
     if 'threshold' in constants:
-      values_BK = out.aux['codes'].values_BK
-      constants = follow_threshold(constants, state.step, values_BK)
-    fired_S = metrics_lib.fired(out.codes, sae.s)
+      constants = follow_threshold(constants, state.step, unscaled.values_BK)
     idle_S = jnp.minimum(state.idle_S + batch.x_BD.shape[0], _IDLE_MOST)
-    idle_S = jnp.where(fired_S, 0, idle_S)
+    idle_S = jnp.where(metrics_lib.fired(codes, sae.s), 0, idle_S)
     state = TrainState(
       step=state.step + 1,
       params=params,
       constants=constants,
       opt_state=opt_state,
       idle_S=idle_S,
+      ema=averaging.follow(state.ema, params, state.step, ema),
     )
     logs = {'loss': loss, 'dead': jnp.mean(idle_S > dead_after)}
-    return state, metrics_lib.Metrics.of(batch, out), logs
+    return state, metrics, logs
 
   return train_step

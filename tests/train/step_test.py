@@ -11,6 +11,7 @@ import numpy as np
 from saejax import nn
 from saejax import sharding
 from saejax import types
+from saejax.train import optimisers
 from saejax.train import state as state_lib
 from saejax.train import step as step_lib
 from tests import meshes
@@ -37,7 +38,7 @@ def make(arch: str, mesh, s: int = 64, seed: int = 0):
   sae = nn.ARCHITECTURES[arch](
     d=planted.D, s=s, k=4, modalities=('image', 'text'), **rms
   )
-  tx = step_lib.make_optimiser(2e-3, STEPS, weight_decay=1e-5, clip=1.0)
+  tx = optimisers.make_optimiser(2e-3, STEPS, weight_decay=1e-5, clip=1.0)
   constants = {
     'center': np.full((2, planted.D), 0.01, np.float32),
     'scale': np.array([1.5, 2.0], np.float32),
