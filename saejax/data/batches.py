@@ -91,18 +91,18 @@ class Mixture:
     return np.concatenate(which), np.concatenate(rows)
 
   def take(self, which_b: np.ndarray, rows_b: np.ndarray) -> np.ndarray:
-    """Reads rows [b, D] as float32."""
+    """Reads rows [b, D] of a part of a batch, stream by stream, as float32."""
     x_bD = np.empty((len(rows_b), self.streams[0].d), np.float32)
     for m, stream in enumerate(self.streams):
-      is_b = which_b == m
-      if is_b.any():
-        x_bD[is_b] = stream.take(rows_b[is_b])
+      here = slice(*np.searchsorted(which_b, (m, m + 1)))
+      if here.start < here.stop:
+        stream.take(rows_b[here], out=x_bD[here])
     return x_bD
 
 
-def prefetch(make, steps: range, depth: int = 2) -> Iterator:
-  """Yields make(step) for each step, made ahead in a thread."""
-  with concurrent.futures.ThreadPoolExecutor(1) as pool:
+def prefetch(make, steps: range, depth: int = 2, threads: int = 1) -> Iterator:
+  """Yields make(step) for each step in turn, `depth` made ahead in threads."""
+  with concurrent.futures.ThreadPoolExecutor(threads) as pool:
     ahead = [pool.submit(make, step) for step in steps[:depth]]
     try:
       for i in range(len(steps)):

@@ -32,6 +32,7 @@ from saejax.train import step as step_lib
 P = jax.P
 DICTIONARY = 'sae'
 MAY_DIFFER = ('mesh',)  # Settings that a resumed run need not share.
+_LOADERS = 4  # Threads that make batches, and batches made ahead.
 _CALIBRATION_ROWS = 4096  # Rows whose pre-activations are held at once.
 
 
@@ -188,7 +189,8 @@ def _run_steps(
   )
   make = functools.partial(make_batch, plan, mesh)
   with writer, preemption.watch() as should_stop, jax.set_mesh(mesh):
-    ahead = batches.prefetch(make, range(start, plan.steps))
+    todo = range(start, plan.steps)
+    ahead = batches.prefetch(make, todo, depth=_LOADERS, threads=_LOADERS)
     for step, batch in enumerate(ahead, start=start + 1):
       state, metrics, logs = train_step(state, batch)
       writer.add(step, logs, metrics)
