@@ -37,7 +37,7 @@ program.process_flags()
 
 
 def main() -> None:
-  processes.start(**program.process_values())
+  processes.start(**program.process_values(), watches_signals=True)
   print(loop.train(training_flags.config(), OUT.value, RESUME.value))
 
 

@@ -36,12 +36,16 @@ CODE = (
 )
 
 
-def start(*flags: str, devices: int, pause: float = 0) -> subprocess.Popen:
+def start(
+  *flags: str, devices: int, pause: float = 0, **environment: str
+) -> subprocess.Popen:
   return subprocess.Popen(
     [sys.executable, '-c', CODE.format(pause=pause), *FLAGS, *flags],
     stdout=subprocess.PIPE,
     stderr=subprocess.PIPE,
-    env=programs.ENVIRONMENT | {'JAX_NUM_CPU_DEVICES': str(devices)},
+    env=programs.ENVIRONMENT
+    | environment
+    | {'JAX_NUM_CPU_DEVICES': str(devices)},
     cwd=server.ROOT,
     text=True,
   )
@@ -51,6 +55,24 @@ def start_two(*flags: str, pause: float = 0) -> list[subprocess.Popen]:
   given = f'--coordinator=127.0.0.1:{programs.free_port()}', '--num_processes=2'
   return [
     start(*flags, *given, f'--process_id={i}', devices=4, pause=pause)
+    for i in range(2)
+  ]
+
+
+def start_two_as_slurm_does(*flags: str) -> list[subprocess.Popen]:
+  told = {
+    'SLURM_JOB_ID': '1',
+    'SLURM_STEP_NODELIST': '127.0.0.1',
+    'SLURM_NTASKS': '2',
+    'JAX_COORDINATOR_PORT': str(programs.free_port()),
+  }
+  return [
+    start(
+      *flags,
+      '--distributed',
+      devices=4,
+      **(told | {'SLURM_PROCID': str(i), 'SLURM_LOCALID': str(i)}),
+    )
     for i in range(2)
   ]
 
@@ -92,7 +114,7 @@ class ProcessesTest(absltest.TestCase):
       )
     stopped = curve(f'{self.folder}/two')[-1]['step']
     self.assertBetween(stopped, 5, STEPS - 1)
-    self.end([one, *start_two(*given, '--resume')], 0)
+    self.end([one, *start_two_as_slurm_does(*given, '--resume')], 0)
     expected, found = curve(f'{self.folder}/one'), curve(f'{self.folder}/two')
     self.assertEqual([m['step'] for m in found], list(range(1, STEPS + 1)))
     self.assertLess(expected[-1]['loss'], 0.9 * expected[0]['loss'])
