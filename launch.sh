@@ -5,6 +5,7 @@ set -euo pipefail
 
 ROOT="$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)"
 VENV="${SAEJAX_VENV:-$ROOT/.venv}"
+LOCK="$VENV.lock"
 
 usage() {
   cat <<EOF
@@ -28,6 +29,9 @@ Environment variables:
   SAEJAX_PYTHON=PYTHON   the Python (3.11 or later) that makes the environment
   SAEJAX_VENV=FOLDER     where the environment is [.venv beside this script]
   SAEJAX_ENV=active      use the Python on the PATH as it is; install nothing
+
+Many may start at once on one folder (srun, TPU pods): one makes the
+environment while the others wait; processes join with --distributed.
 EOF
 }
 
@@ -68,16 +72,68 @@ jax_extra() {
   done
 }
 
+# One at a time, of all processes of all machines that share the folder: mkdir
+# is atomic on every file system, which locks of files are not.
+lock() {
+  local waited=0 owner
+  mkdir -p "$(dirname "$VENV")"
+  until mkdir "$LOCK" 2>/dev/null; do
+    [ -d "$LOCK" ] || [ -w "$(dirname "$VENV")" ] ||
+      die "$(dirname "$VENV") cannot be written to: set SAEJAX_VENV to a folder."
+    # What a killed process of this machine left is taken down by one of us.
+    if is_abandoned && mkdir "$LOCK/taken" 2>/dev/null; then
+      if is_abandoned; then rm -rf "$LOCK"; else rmdir "$LOCK/taken"; fi
+      continue
+    fi
+    if [ $((waited += 1)) = 300 ]; then
+      owner="$(cat "$LOCK/owner" 2>/dev/null || true)"
+      echo "Waiting for ${owner:-another process} to make $VENV. If it is no" \
+        "more, delete $LOCK." >&2
+    fi
+    sleep 0.2
+  done
+  trap unlock EXIT
+  trap 'exit 143' TERM
+  echo "$(uname -n) $$" >"$LOCK/owner"
+}
+
+unlock() {
+  rm -rf "$LOCK"
+  trap - EXIT TERM
+}
+
+is_abandoned() {
+  local host pid
+  read -r host pid 2>/dev/null <"$LOCK/owner" || return 1
+  # Another user's process cannot be signalled, but seen.
+  [ "$host" = "$(uname -n)" ] && ! kill -0 "$pid" 2>/dev/null &&
+    ! [ -d "/proc/$pid" ]
+}
+
+make_venv() {
+  # None yet, or one that a killed set-up or an upgrade of Python left broken.
+  local python
+  python="$(find_python)"
+  "$python" -m venv --clear "$VENV" ||
+    die "$python cannot make an environment; on Debian, install python3-venv."
+}
+
 # Installs what the arguments name into the environment, once for each change.
 install() {
   local name="$1" wanted stamp="$VENV/.saejax-$1"
   shift
   wanted="$(cat "$ROOT/requirements.txt" "$ROOT/tests/requirements.txt") $*"
   if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then return; fi
+  lock
+  if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
+    unlock
+    return
+  fi
   echo "Installing saejax's $name requirements (once, a minute or two) …" >&2
   "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check "$@" >&2 ||
     die "The installation failed, see above. Run the same command to try again."
   printf '%s' "$wanted" >"$stamp"
+  unlock
 }
 
 set_up() {
@@ -88,11 +144,9 @@ set_up() {
   fi
   PYTHON="$VENV/bin/python"
   if ! is_new_enough "$PYTHON"; then
-    # None yet, or one that a killed set-up or an upgrade of Python left broken.
-    local python
-    python="$(find_python)"
-    "$python" -m venv --clear "$VENV" ||
-      die "$python cannot make an environment; on Debian, install python3-venv."
+    lock
+    is_new_enough "$PYTHON" || make_venv
+    unlock
   fi
   # shellcheck disable=SC2046  # No extra must be no argument.
   install core -r "$ROOT/requirements.txt" $(jax_extra)

@@ -24,10 +24,10 @@ What cannot be used is skipped, counted and listed in the store's manifest.
 
 from absl import flags
 
+from saejax import processes
 from saejax import program
 from saejax import store
 from saejax.pipeline import embedding
-from saejax.pipeline import processes
 
 C = embedding.EmbedConfig
 
@@ -59,25 +59,11 @@ flags.DEFINE_integer(
   'that no split has what another has; -1 merges none.',
 )
 program.mesh_flag()
-DISTRIBUTED = flags.DEFINE_bool(
-  'distributed',
-  False,
-  'One of several processes, on a cluster whose environment tells which.',
-)
-COORDINATOR = flags.DEFINE_string(
-  'coordinator', None, 'Elsewhere: address of the first process, host:port.'
-)
-NUM_PROCESSES = flags.DEFINE_integer('num_processes', None, 'How many.')
-PROCESS_ID = flags.DEFINE_integer('process_id', None, 'Which this is, from 0.')
+program.process_flags()
 
 
 def main() -> None:
-  processes.start(
-    COORDINATOR.value,
-    NUM_PROCESSES.value,
-    PROCESS_ID.value,
-    is_cluster=DISTRIBUTED.value,
-  )
+  processes.start(**program.process_values())
   config = program.config_from_flags(C, mesh=program.mesh_shape())
   summary = embedding.embed(config, OUT.value)
   print(summary.line())

@@ -1,7 +1,9 @@
 """Trains a sparse autoencoder on a store.
 
 Writes OUT/sae (the dictionary), OUT/metrics.jsonl and OUT/checkpoints. Killed,
-it goes on with --resume, to the same bits as if it had not been.
+it goes on with --resume, to the same bits as if it had not been. SIGTERM or
+SIGUSR1 make it save a checkpoint after the step it is at and end with status
+75. --resume may name another --mesh, and be on other devices.
 
   ./launch.sh train_sae --store=runs/store --latents=512 --k=8 --out=runs/sae
 """
@@ -9,6 +11,7 @@ it goes on with --resume, to the same bits as if it had not been.
 from absl import flags
 
 from saejax import nn
+from saejax import processes
 from saejax import program
 from saejax import training_flags
 from saejax.train import config as config_lib
@@ -30,9 +33,11 @@ flags.DEFINE_float(
 )  # fmt: skip
 flags.DEFINE_integer('seed', C.seed, 'Of the initial weights.')
 flags.DEFINE_float('lr', C.lr, 'Peak learning rate.')
+program.process_flags()
 
 
 def main() -> None:
+  processes.start(**program.process_values(), watches_signals=True)
   print(loop.train(training_flags.config(), OUT.value, RESUME.value))
 
 

@@ -1,4 +1,4 @@
-"""The exception for mistakes that are not ours."""
+"""The exceptions that programs end on with one line."""
 
 
 class UserError(ValueError):
@@ -7,3 +7,7 @@ class UserError(ValueError):
   The message says what was wrong, what was found, what was expected and what
   to do. `store.StoreError` is its like for the store, which stands alone.
   """
+
+
+class Stopped(Exception):
+  """A run that was told to stop, has saved where it is, and can go on."""

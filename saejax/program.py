@@ -2,7 +2,9 @@
 
 Status 0 on success and for --help; 2, with one line, on a user's mistake; 1,
 with one line, where the machine failed us (a full disk) and what was finished
-is kept; 130 when interrupted. Anything else is a bug and shows its traceback.
+is kept; 75 (EX_TEMPFAIL) where a scheduler's signal stopped a run that saved a
+checkpoint and goes on with --resume; 130 when interrupted. Anything else is a
+bug and shows its traceback.
 """
 
 from collections.abc import Callable
@@ -26,6 +28,7 @@ from saejax import store as store_lib
 
 FLAGS = flags.FLAGS
 REQUIRED: list[str] = []
+STOPPED = 75  # Try again; and no status of a kill, which saves nothing.
 _WIDTH = 78
 # Of a path that was given and cannot be used, whatever is done with it.
 _REFUSED = (
@@ -68,6 +71,29 @@ def mesh_shape() -> tuple[int, int] | None:
       'such as 4,2.'
     ) from None
   return data, model
+
+
+def process_flags() -> None:
+  """Defines the flags of several processes, which `process_values` reads."""
+  flags.DEFINE_bool(
+    'distributed', False, 'One of several processes, on a cluster whose '
+    'environment tells which: Slurm, TPU pods and others.'
+  )  # fmt: skip
+  flags.DEFINE_string(
+    'coordinator', None, 'Elsewhere: address of the first process, host:port.'
+  )
+  flags.DEFINE_integer('num_processes', None, 'How many.')
+  flags.DEFINE_integer('process_id', None, 'Which this is, from 0.')
+
+
+def process_values() -> dict[str, Any]:
+  """What `processes.start` takes."""
+  return {
+    'coordinator': FLAGS.coordinator,
+    'num_processes': FLAGS.num_processes,
+    'process_id': FLAGS.process_id,
+    'is_cluster': FLAGS.distributed,
+  }
 
 
 def _own_flags() -> list[flags.Flag]:
@@ -158,6 +184,8 @@ def run(main: Callable[[], None]) -> None:
     main()
   except (errors.UserError, store_lib.StoreError) as e:
     _fail(2, str(e))
+  except errors.Stopped as e:
+    _fail(STOPPED, str(e))
   except KeyboardInterrupt:
     _fail(130, 'Interrupted. What was finished is kept; run again to go on.')
   except Exception as e:

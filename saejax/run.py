@@ -1,5 +1,6 @@
 """A run's folder: `run.json` says what was asked; resuming asks the same."""
 
+from collections.abc import Collection
 from collections.abc import Mapping
 import json
 import os
@@ -26,11 +27,20 @@ def read(path: str) -> dict[str, Any]:
 
 
 def check_folder(
-  out: str, config: Mapping[str, Any], resume: bool = False
+  out: str,
+  config: Mapping[str, Any],
+  resume: bool = False,
+  may_differ: Collection[str] = (),
 ) -> None:
   """UserError unless a run of these settings may be written, or go on, there.
 
   Touches nothing: for use before the work that may find other mistakes.
+
+  Args:
+    out: the run's folder.
+    config: what is asked for.
+    resume: whether a run that is there may go on.
+    may_differ: settings in which it may differ from what was asked at first.
   """
   if os.path.exists(out) and not os.path.isdir(out):
     raise errors.UserError(f'--out={out} is a file; name a folder.')
@@ -48,7 +58,8 @@ def check_folder(
       'choose another folder.'
     )
   found, asked = read(out)['config'], as_json(dict(config))
-  differ = sorted(k for k in asked if found.get(k) != asked[k])
+  fixed = asked.keys() - set(may_differ)
+  differ = sorted(k for k in fixed if found.get(k) != asked[k])
   if differ:
     changes = ', '.join(f'{k}: {found.get(k)} → {asked[k]}' for k in differ)
     raise errors.UserError(
@@ -65,10 +76,13 @@ def _names(out: str) -> list[str]:
 
 
 def open_folder(
-  out: str, config: Mapping[str, Any], resume: bool = False
+  out: str,
+  config: Mapping[str, Any],
+  resume: bool = False,
+  may_differ: Collection[str] = (),
 ) -> None:
   """Makes the folder of a new run, after `check_folder`."""
-  check_folder(out, config, resume)
+  check_folder(out, config, resume, may_differ)
   if _names(out):
     return
   os.makedirs(out, exist_ok=True)
@@ -78,3 +92,8 @@ def open_folder(
     'provenance': provenance.collect(),
   }
   manifest.write_json(os.path.join(out, RUN), record)
+
+
+def add(out: str, **found: Any) -> None:
+  """Writes into a run's record what was not known when it began."""
+  manifest.write_json(os.path.join(out, RUN), read(out) | found)

@@ -55,9 +55,13 @@ def take(
   """Reads rows [b, D] of several streams as float32."""
   x_bD = np.empty((len(rows_b), streams[0].d), np.float32)
   for m, stream in enumerate(streams):
-    is_b = which_b == m
-    if is_b.any():
-      x_bD[is_b] = stream.take(rows_b[is_b])
+    at = np.flatnonzero(which_b == m)
+    if not len(at):
+      continue
+    if at[-1] - at[0] + 1 == len(at):  # Side by side: no copy in between.
+      stream.take(rows_b[at], out=x_bD[at[0] : at[-1] + 1])
+    else:
+      x_bD[at] = stream.take(rows_b[at])
   return x_bD
 
 
@@ -103,13 +107,13 @@ class Mixture:
     return np.concatenate(which), np.concatenate(rows)
 
   def take(self, which_b: np.ndarray, rows_b: np.ndarray) -> np.ndarray:
-    """Reads rows [b, D] as float32."""
+    """Reads rows [b, D] of a part of a batch, stream by stream, as float32."""
     return take(self.streams, which_b, rows_b)
 
 
-def prefetch(make, steps: range, depth: int = 2) -> Iterator:
-  """Yields make(step) for each step, made ahead in a thread."""
-  with concurrent.futures.ThreadPoolExecutor(1) as pool:
+def prefetch(make, steps: range, depth: int = 2, threads: int = 1) -> Iterator:
+  """Yields make(step) for each step in turn, `depth` made ahead in threads."""
+  with concurrent.futures.ThreadPoolExecutor(threads) as pool:
     ahead = [pool.submit(make, step) for step in steps[:depth]]
     try:
       for i in range(len(steps)):

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from saejax import errors
 from saejax import pretrained
+from saejax import processes
 from saejax import sharding
 from saejax import store as store_lib
 from saejax.data import duplicates
@@ -17,7 +18,6 @@ from saejax.models import folder
 from saejax.pipeline import embedders
 from saejax.pipeline import embedding_records
 from saejax.pipeline import embedding_scenes
-from saejax.pipeline import processes
 from saejax.store import writer as writer_lib
 
 DTYPES = ('float32', 'bfloat16')

@@ -34,6 +34,7 @@ import numpy as np
 import tqdm
 
 from saejax import errors
+from saejax import processes
 from saejax import store as store_lib
 from saejax.data import duplicates
 from saejax.data import loading
@@ -42,7 +43,6 @@ from saejax.data import records
 from saejax.data import sources
 from saejax.models import preprocessing
 from saejax.pipeline import embedders
-from saejax.pipeline import processes
 from saejax.store import files
 from saejax.store import shards
 

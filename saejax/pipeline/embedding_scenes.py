@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import tqdm
 
+from saejax import processes
 from saejax import store as store_lib
 from saejax.data import captions
 from saejax.data import render
 from saejax.data import scenes
 from saejax.data import specs
 from saejax.pipeline import embedders
-from saejax.pipeline import processes
 from saejax.store import shards
 
 PER_SHARD = 4096  # Scenes of a shard: what a kill can cost.

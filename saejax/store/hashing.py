@@ -4,6 +4,8 @@ A draw is a function of (seed, index, stream) and of nothing else, so any row
 of anything can be made alone, in any order, on any machine.
 """
 
+import functools
+
 import numpy as np
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -18,11 +20,17 @@ def mix64(x: np.ndarray) -> np.ndarray:
   return x ^ (x >> np.uint64(31))
 
 
+@functools.lru_cache(maxsize=1024)
+def _salt(seed: int, stream: int) -> np.uint64:
+  with np.errstate(over='ignore'):
+    return mix64(mix64(np.uint64(seed % 2**64) * _GOLDEN + np.uint64(stream)))
+
+
 def hash64(index: np.ndarray, *, seed: int = 0, stream: int = 0) -> np.ndarray:
   """Hashes integers of any shape to uint64, apart for each (seed, stream)."""
   with np.errstate(over='ignore'):
-    salt = mix64(np.uint64(seed % 2**64) * _GOLDEN + np.uint64(stream))
-    return mix64(np.asarray(index).astype(np.uint64) * _GOLDEN + mix64(salt))
+    index = np.asarray(index).astype(np.uint64) * _GOLDEN
+    return mix64(index + _salt(int(seed), int(stream)))
 
 
 def uniform(

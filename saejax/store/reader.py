@@ -73,10 +73,14 @@ class Stream:
       raise StoreError(f'{path} is missing from its store.')
     return files.map_lines(path)
 
-  def take(self, rows_n: np.ndarray) -> np.ndarray:
-    """Rows [n, D] in the order asked, in the stored dtype."""
-    dtype = manifest_lib.DTYPES[self.spec.dtype]
-    x_nD = np.empty((len(rows_n), self.d), dtype)
+  def take(
+    self, rows_n: np.ndarray, out: np.ndarray | None = None
+  ) -> np.ndarray:
+    """Rows [n, D] in the order asked, in the stored dtype or that of `out`."""
+    x_nD = out
+    if x_nD is None:
+      dtype = manifest_lib.DTYPES[self.spec.dtype]
+      x_nD = np.empty((len(rows_n), self.d), dtype)
     for shard, places, local in shards_lib.group_by_shard(rows_n, self._starts):
       x_nD[places] = self._map(shard)['x'][local]
     return x_nD

@@ -6,6 +6,7 @@ import pathlib
 import shutil
 
 import jax
+from jax.experimental import multihost_utils
 import orbax.checkpoint as ocp
 
 from saejax import types
@@ -20,8 +21,10 @@ class _Manager(ocp.CheckpointManager):
     try:
       super().close()
     finally:
-      for path in pathlib.Path(self.directory).glob('*.orbax-checkpoint-tmp*'):
-        shutil.rmtree(path, ignore_errors=True)
+      pattern = '*.orbax-checkpoint-tmp*'
+      for path in pathlib.Path(self.directory).glob(pattern):
+        if jax.process_index() == 0:  # Others may still be at work there.
+          shutil.rmtree(path, ignore_errors=True)
 
 
 def open_manager(path: str, keep: int) -> ocp.CheckpointManager:
@@ -41,13 +44,19 @@ def save(
 ) -> None:
   """Starts writing the state; waits only for the write before it.
 
+  Of several processes each writes its own shards, and the first decides
+  whether there is room: one that raised alone would leave the others waiting.
+
   Raises:
     OSError: the disk has no room for it. Orbax would find out halfway.
   """
   manager.wait_until_finished()
   disk = shutil.disk_usage(manager.directory)
   bytes_ = sum(x.nbytes for x in jax.tree.leaves(state))
-  if disk.free < bytes_ + _LEAST_FREE and disk.total:  # 0: it is not known.
+  is_full = disk.total and disk.free < bytes_ + _LEAST_FREE  # 0: not known.
+  if jax.process_count() > 1:
+    is_full = multihost_utils.broadcast_one_to_all(bool(is_full))
+  if is_full:
     raise OSError(errno.ENOSPC, f'no room for {bytes_} bytes')
   manager.save(step, args=ocp.args.StandardSave(state))
 

@@ -8,6 +8,7 @@ import os
 from typing import Any
 
 import jax
+from jax.experimental import multihost_utils
 import numpy as np
 import orbax.checkpoint as ocp
 
@@ -15,6 +16,8 @@ from saejax import errors
 from saejax import io
 from saejax import losses_paired
 from saejax import ops
+from saejax import preemption
+from saejax import processes
 from saejax import provenance
 from saejax import run
 from saejax import sharding
@@ -37,6 +40,8 @@ from saejax.train import step as step_lib
 
 P = jax.P
 DICTIONARY = 'sae'
+MAY_DIFFER = ('mesh',)  # Settings that a resumed run need not share.
+_LOADERS = 4  # Threads that make batches, and batches made ahead.
 _CALIBRATION_ROWS = 4096  # Rows whose pre-activations are held at once.
 
 
@@ -104,6 +109,13 @@ def _check_mesh(plan: plan_lib.Plan, mesh: jax.sharding.Mesh) -> None:
       f'{plan.mixture.batch} must be a multiple of {rows}, and the '
       f'dictionary of {plan.sae.s} concepts a multiple of {model}.'
     )
+  idle = jax.process_count() - len({d.process_index for d in mesh.devices.flat})
+  if idle:
+    raise errors.UserError(
+      f'--mesh={data},{model} has no device of {idle} of the '
+      f'{jax.process_count()} processes: let it take all {jax.device_count()} '
+      'devices, or start fewer processes.'
+    )
 
 
 def _val_blocks(
@@ -151,22 +163,22 @@ def _counts(plan: plan_lib.Plan) -> dict[str, Any]:
 
 
 def finish(
-  plan: plan_lib.Plan, state: state_lib.TrainState, free_norms: bool = False
+  plan: plan_lib.Plan,
+  variables: types.ArrayTree,
+  *,
+  free_norms: bool = False,
+  is_averaged: bool = False,
 ) -> types.ArrayTree:
-  """The trained variables on the host, their threshold calibrated on `val`.
+  """Variables of the host as they are saved: the threshold calibrated on `val`.
 
-  They are the run's average, if it kept one. Decoder rows have unit norm: what
-  averaging took of it is given back, and free norms go into the codes.
+  Decoder rows have unit norm: what averaging took of it is given back, and
+  free norms go into the codes.
   """
-  average = averaging.average_of(state)
-  trained = state.variables | ({} if average is None else {'params': average})
-  variables = jax.tree.map(
-    lambda x: jax.numpy.asarray(jax.device_get(x)), trained
-  )
+  variables = jax.tree.map(jax.numpy.asarray, variables)
   params = variables['params']
   if free_norms:
     variables['params'] = folding.fold_norms(params)
-  elif average is not None:
+  elif is_averaged:
     w_dec = ops.unit_rows(params['w_dec'])
     variables['params'] = params | {'w_dec': w_dec}
   if 'threshold' in variables['constants']:
@@ -223,12 +235,35 @@ def _resampler(config: config_lib.TrainConfig, plan: plan_lib.Plan, shardings):
   return jax.jit(resample, donate_argnums=0, out_shardings=shardings)
 
 
+def _meshes(out: str, start: int, mesh: jax.sharding.Mesh) -> list[Any]:
+  """Where each part of the run was, from the record; this part is the last."""
+  before = run.read(out).get('meshes', [])
+  before = [part for part in before if part['from_step'] < start]
+  here = {'mesh': [*mesh.devices.shape], 'processes': jax.process_count()}
+  if before and before[-1] | here == before[-1]:
+    return before
+  return [*before, {'from_step': start, **here}]
+
+
+def _open(out: str, config: config_lib.TrainConfig, resume: bool) -> bool:
+  """Opens the run's folder, once for all processes; true if it has ended."""
+  given = out, dataclasses.asdict(config), resume, MAY_DIFFER
+  # All look before one of them writes, so that all find the same.
+  run.check_folder(*given)
+  has_ended = os.path.exists(os.path.join(out, DICTIONARY, io.CONFIG))
+  processes.meet('every process has seen the folder')
+  if processes.is_first():
+    run.open_folder(*given)
+  processes.meet('the first process has opened the run')
+  return has_ended
+
+
 def _run_steps(
   config: config_lib.TrainConfig,
   plan: plan_lib.Plan,
   mesh: jax.sharding.Mesh,
   manager: ocp.CheckpointManager,
-  metrics_file: str | None,
+  out: str,
 ) -> state_lib.TrainState:
   """Takes every step that is not in a checkpoint yet."""
   tx = _optimiser(config, plan)
@@ -242,8 +277,12 @@ def _run_steps(
     with_ema=config.ema > 0,
   )
   state, start = checkpoint.restore_latest(manager, state)
-  if metrics_file:
+  metrics_file = None
+  if processes.is_first():
+    metrics_file = os.path.join(out, 'metrics.jsonl')
     logging.truncate(metrics_file, start)
+    if start < plan.steps:
+      run.add(out, meshes=_meshes(out, start, mesh))
   replicated = jax.NamedSharding(mesh, P())
   train_step = jax.jit(
     _train_step(config, plan, tx),
@@ -260,15 +299,23 @@ def _run_steps(
     show=lambda m: f'R² {m["r2"]:.3f}, L0 {m["l0"]:.1f}, dead {m["dead"]:.1%}',
   )
   make = functools.partial(make_batch, plan, mesh)
-  with writer, jax.set_mesh(mesh):
-    ahead = batches.prefetch(make, range(start, plan.steps))
+  with writer, preemption.watch() as should_stop, jax.set_mesh(mesh):
+    todo = range(start, plan.steps)
+    ahead = batches.prefetch(make, todo, depth=_LOADERS, threads=_LOADERS)
     for step, batch in enumerate(ahead, start=start + 1):
       state, metrics, logs = train_step(state, batch)
       writer.add(step, logs, metrics)
       if resampling.is_due(step, config.resample_every, plan.steps):
         state = resample(state, batch)
-      if step % config.checkpoint_every == 0 or step == plan.steps:
+      is_stop = should_stop(step) and step < plan.steps
+      if is_stop or step % config.checkpoint_every == 0 or step == plan.steps:
         checkpoint.save(manager, step, state)
+      if is_stop:
+        manager.wait_until_finished()
+        raise errors.Stopped(
+          f'Stopped by a signal after step {step} of {plan.steps}, which is '
+          'saved: the same command with --resume goes on from there.'
+        )
   return state
 
 
@@ -278,35 +325,47 @@ def train(
   """Trains an SAE; returns the folder of its dictionary, `out/sae`.
 
   The same config gives the same bits on the same mesh, versions and threads,
-  however often it was killed and resumed.
+  however often it was killed and resumed. On another mesh or other processes
+  it goes on as well, to the same numbers but for rounding; `run.json` and the
+  dictionary say from which step it was where. In several processes all call
+  this, on one folder.
 
   Raises:
     UserError, StoreError: the config cannot be run; nothing was written.
+    Stopped: SIGTERM or SIGUSR1 came; a checkpoint is written.
   """
   is_paired = config_lib.is_paired(config)
   plan = (paired_plan if is_paired else plan_lib).make_plan(config)
   mesh = sharding.make_mesh(config.mesh)
   _check_mesh(plan, mesh)
   dictionary = os.path.join(out, DICTIONARY)
-  run.open_folder(out, dataclasses.asdict(config), resume)
-  if os.path.exists(os.path.join(dictionary, io.CONFIG)):
-    return dictionary  # A resumed run that had ended.
-  is_first = jax.process_index() == 0
-  metrics_file = os.path.join(out, 'metrics.jsonl') if is_first else None
+  if _open(out, config, resume):
+    return dictionary
   manager = checkpoint.open_manager(
     os.path.join(out, 'checkpoints'), config.keep
   )
   with contextlib.closing(manager):
-    state = _run_steps(config, plan, mesh, manager, metrics_file)
+    state = _run_steps(config, plan, mesh, manager, out)
     manager.wait_until_finished()
-  variables = finish(plan, state, config.decoder_norm == 'free')
-  if is_first:
+  average = averaging.average_of(state)
+  trained = state.variables | ({} if average is None else {'params': average})
+  # A collective: of several processes each holds but a part.
+  variables = multihost_utils.process_allgather(trained, tiled=True)
+  if processes.is_first():
     made_by = {
       'config': dataclasses.asdict(config),
       'steps': plan.steps,
       **_counts(plan),
+      'meshes': run.read(out).get('meshes', []),
       'store_hash': plan.store_hash,
       'environment': provenance.collect(),
     }
+    free_norms = config.decoder_norm == 'free'
+    variables = finish(
+      plan, variables, free_norms=free_norms, is_averaged=average is not None
+    )
     io.save(dictionary, plan.sae, variables, made_by, plan.sites)
+  processes.wait_for(
+    lambda: os.path.exists(os.path.join(dictionary, io.CONFIG))
+  )
   return dictionary

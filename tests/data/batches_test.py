@@ -1,5 +1,7 @@
 """The order of training: seekable, complete, in the shares asked for."""
 
+import time
+
 from absl.testing import absltest
 import hypothesis
 from hypothesis import strategies as st
@@ -42,8 +44,8 @@ class Rows:
   def __init__(self, offset):
     self.offset = offset
 
-  def take(self, rows_n):
-    return (self.offset + rows_n)[:, None].astype(np.float32)
+  def take(self, rows_n, out):
+    out[:] = (self.offset + rows_n)[:, None]
 
 
 def mixture(shares=(1.0, 3.0), batch=8, seed=0):
@@ -100,6 +102,14 @@ class PrefetchTest(absltest.TestCase):
     for steps in (range(0), range(3, 4), range(10, 17)):
       made = list(batches.prefetch(lambda s: s * s, steps))
       self.assertEqual(made, [s * s for s in steps])
+
+  def test_threads_keep_the_order(self):
+    def make(step):
+      time.sleep(0.002 * (step % 3))  # Later ones may be done first.
+      return step
+
+    made = list(batches.prefetch(make, range(20), depth=4, threads=4))
+    self.assertEqual(made, list(range(20)))
 
   def test_errors_surface(self):
     def make(step):

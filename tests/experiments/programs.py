@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 import tempfile
@@ -65,6 +66,13 @@ class Programs:
     self._server.stdin.flush()
     status = int(self._server.stdout.readline())
     return Done(status, *(path.read_text() for path in said.values()))
+
+
+def free_port() -> int:
+  """A port for the processes of one job to meet at."""
+  with socket.socket() as s:
+    s.bind(('127.0.0.1', 0))
+    return s.getsockname()[1]
 
 
 def run_alone(program: str, flags: Sequence[str]) -> Done:

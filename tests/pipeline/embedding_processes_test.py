@@ -1,7 +1,6 @@
 """Embedding that is killed, and embedding by several processes."""
 
 import os
-import socket
 import subprocess
 import sys
 
@@ -12,12 +11,6 @@ from tests.experiments import programs
 from tests.experiments import server
 from tests.pipeline import embedding_test
 from tests.pipeline import pictured
-
-
-def free_port() -> int:
-  with socket.socket() as s:
-    s.bind(('127.0.0.1', 0))
-    return s.getsockname()[1]
 
 
 def start(module: str, *arguments: str) -> subprocess.Popen:
@@ -72,7 +65,7 @@ class ProcessesTest(absltest.TestCase):
       cwd=server.ROOT,
       text=True,
     )
-    port = free_port()
+    port = programs.free_port()
     runs = [
       run(
         f'--out={out}/two',

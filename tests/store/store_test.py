@@ -74,6 +74,9 @@ class StoreTest(parameterized.TestCase):
     out = found['text'].take(picked)
     self.assertEqual(out.dtype, numpy_dtype)
     np.testing.assert_array_equal(out, rows('text').astype(numpy_dtype)[picked])
+    into = np.empty(out.shape, np.float32)
+    self.assertIs(found['text'].take(picked, out=into), into)
+    np.testing.assert_array_equal(into, out.astype(np.float32))
     self.assertEqual(list(store.validate(self.path)), [])
 
   def test_columns_words_and_splits(self):

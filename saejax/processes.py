@@ -17,6 +17,7 @@ def start(
   process_id: int | None = None,
   *,
   is_cluster: bool = False,
+  watches_signals: bool = False,
 ) -> None:
   """Joins the processes of one job; does nothing where no argument is given.
 
@@ -28,6 +29,8 @@ def start(
     process_id: which this is, from 0.
     is_cluster: take what is not given from the cluster's environment (Slurm,
       Open MPI, TPU pods, ...).
+    watches_signals: SIGTERM is left to `preemption.watch`, and ends nothing by
+      itself.
 
   Raises:
     UserError: the arguments do not fit, or the cluster does not tell.
@@ -46,6 +49,8 @@ def start(
       '--num_processes and --process_id together, or --distributed on a '
       'cluster whose environment tells them.'
     )
+  # JAX would listen to SIGTERM, and a process that asks it nothing live on.
+  jax.config.update('jax_enable_preemption_service', watches_signals)
   try:
     jax.distributed.initialize(coordinator, num_processes, process_id)
   except (RuntimeError, ValueError) as e:
