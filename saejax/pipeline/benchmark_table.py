@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 Entries = Mapping[str, Mapping[str, Any]]
-_ROWS = ('Variant', 'D×S×K×B', 'Type', 'Who', 'ms a step', 'Rows a second',
+_ROWS = ('Variant', 'D×S×K×B', 'Type', 'Who', 'ms a step', 'Rows a second', 'Ours is times as fast',
          'Share of the floor', 'R²', 'Memory, MiB')  # fmt: skip
 
 
@@ -14,8 +14,12 @@ def _grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
   return '\n'.join(f'| {" | ".join(cells)} |' for cells in lines)
 
 
-def _range(entry: Mapping[str, Any], form: str) -> str:
-  value, low, high = (f'{entry[k]:{form}}' for k in ('value', 'low', 'high'))
+def _number(value: float) -> str:
+  return f'{value:,.0f}' if value >= 100 else f'{value:.3g}'
+
+
+def _range(entry: Mapping[str, Any]) -> str:
+  value, low, high = (_number(entry[k]) for k in ('value', 'low', 'high'))
   return f'{value} ({low} … {high})'
 
 
@@ -38,8 +42,9 @@ def _row(run: tuple[str, ...], found: Entries) -> list[str]:
     shape.replace('x', '×'),
     dtype,
     who,
-    _range(found['step'], '.3g'),
-    _range(found['rows_per_s'], ',.0f'),
+    _range(found['step']),
+    _range(found['rows_per_s']),
+    _range(found['saejax_times']) if 'saejax_times' in found else '',
     f'{found["of_floor"]["value"]:.0%}',
     ' → '.join(r2),
     f'{memory["value"]:,.0f}' if memory else '',
@@ -57,11 +62,11 @@ def _stages(runs: Mapping[tuple[str, ...], Entries]) -> str:
   }
   timed = {run: stages for run, stages in timed.items() if stages}
   names = list(dict.fromkeys(n for stages in timed.values() for n in stages))
-  cell = lambda stages, n: f'{stages[n]["value"]:.3g}' if n in stages else ''
+  cell = lambda stages, n: _number(stages[n]['value']) if n in stages else ''
   rows = [
     [run[0], run[1].replace('x', '×'), run[2]]
     + [cell(stages, name) for name in names]
-    + [f'{runs[run]["step"]["value"]:.3g}']
+    + [_number(runs[run]['step']['value'])]
     for run, stages in timed.items()
   ]
   return _grid([*_ROWS[:3], *names, 'step'], rows)

@@ -72,7 +72,9 @@ def check(asked: Asked) -> tuple[benchmark_steps.Shape, ...]:
           f'--{name}: {value!r} is not measured; choose of {", ".join(known)}.'
         )
     if not given:
-      raise errors.UserError(f'--{name} is empty: choose of {known}.')
+      raise errors.UserError(
+        f'--{name} is empty: choose of {", ".join(known)}.'
+      )
   if asked.rounds < 1 or asked.steps < 1:
     raise errors.UserError(
       f'--rounds={asked.rounds} and --steps={asked.steps} must be positive.'
@@ -169,6 +171,12 @@ def _measure_setting(
     found = _speed(seconds[name], asked.steps, shape.b, floor)
     of = lambda error: benchmark_steps.r2(error, x_ND, shape.b)
     found |= _quality(of(before[name]), of(after), setting.steps)
+    if name not in ours and f'float32/{OURS}' in ours:
+      times_R = seconds[name] / seconds[f'float32/{OURS}']
+      found['saejax_times'] = {
+        **timing.spread(times_R),
+        'unit': 'times as fast',
+      }
     memory = run.peak_memory()
     if memory is not None:
       found['memory'] = {'value': memory / 2**20, 'n': 1, 'unit': 'MiB'}

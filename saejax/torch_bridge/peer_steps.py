@@ -230,6 +230,7 @@ def sae_lens(asked: Asked) -> Peer:
       total_training_samples=asked.steps * asked.b,
       train_batch_size_samples=asked.b,
       lr=asked.lr,
+      lr_end=asked.lr,
       device=asked.device,
       dead_feature_window=window,
     ),

@@ -1,5 +1,6 @@
 """What is timed is a step of training; who cannot run is left out, and told."""
 
+import dataclasses
 import sys
 from unittest import mock
 
@@ -64,7 +65,7 @@ class FloorTest(absltest.TestCase):
 
 
 class OursTest(parameterized.TestCase):
-  @parameterized.product(arch=benchmark_steps.ARCHITECTURES, aux=[False, True])
+  @parameterized.parameters(('topk', True), ('batch_topk', False))
   def test_trains(self, arch, aux):
     x_ND = benchmark_steps.planted_rows(SHAPE)
     ours = benchmark_steps.Ours(setting(arch=arch, aux=aux), 'float32', x_ND)
@@ -82,16 +83,13 @@ class OursTest(parameterized.TestCase):
     np.testing.assert_array_equal(np.concatenate(found[:-1]), x_ND[:-b])
     np.testing.assert_array_equal(found[-1], x_ND[:b])
 
-  def test_without_clipping_large_gradients_pass(self):
+  def test_no_clipping_is_a_norm_that_nothing_exceeds(self):
     x_ND = benchmark_steps.planted_rows(SHAPE)
     with mock.patch.object(
       step_lib, 'make_optimiser', wraps=step_lib.make_optimiser
     ) as make:
-      ours = benchmark_steps.Ours(setting(clip=0.0), 'float32', x_ND)
+      benchmark_steps.Ours(setting(clip=0.0), 'float32', x_ND)
     self.assertEqual(make.call_args.args[-1], float('inf'))
-    before = ours.error()
-    ours.time(20)
-    self.assertLess(ours.error(), before)
 
   def test_r2_is_of_the_held_out_rows_about_their_mean(self):
     x_ND = benchmark_steps.planted_rows(SHAPE)
@@ -103,7 +101,7 @@ class OursTest(parameterized.TestCase):
 
 
 class StagesTest(parameterized.TestCase):
-  @parameterized.product(arch=benchmark_steps.ARCHITECTURES, aux=[False, True])
+  @parameterized.parameters(('topk', True), ('batch_topk', False))
   def test_updates_as_a_step_does(self, arch, aux):
     x_ND = benchmark_steps.planted_rows(SHAPE)
     ours = benchmark_steps.Ours(setting(arch=arch, aux=aux), 'float32', x_ND)
@@ -111,16 +109,26 @@ class StagesTest(parameterized.TestCase):
     ours.at = 0
     with jax.set_mesh(ours.mesh):
       calls = benchmark_stages._pieces(ours)
-      for call in calls.values():
-        found = call()
-        last = found if call is calls['optimiser'] else None
-        if last is not None:
-          params, _ = jax.device_get(last)
+      params, _ = jax.device_get(calls['optimiser']())
     self.assertEqual('auxk' in calls, aux)
     ours.time(1)
     expected = jax.device_get(ours.state.params)
     for name, value in expected.items():
       np.testing.assert_allclose(params[name], value, rtol=1e-5, atol=1e-6)
+
+
+class CheckTest(parameterized.TestCase):
+  @parameterized.parameters(
+    (dict(dtypes=('int8',)), "--dtypes: 'int8' is not measured; choose of"),
+    (dict(archs=()), '--archs is empty'),
+    (dict(shapes=()), '--shapes is empty'),
+    (dict(rounds=0), '--rounds=0 and --steps=3 must be positive'),
+    (dict(clip=-1.0), '--clip=-1 must not be negative'),
+    (dict(peers=('some',)), "--peers: there is no peer 'some'"),
+  )
+  def test_mistakes_are_told(self, changes, message):
+    with self.assertRaisesRegex(errors.UserError, message):
+      benchmark_training.check(dataclasses.replace(ASKED, **changes))
 
 
 class TrainingTest(parameterized.TestCase):
@@ -131,9 +139,7 @@ class TrainingTest(parameterized.TestCase):
 
   def test_ours_alone(self):
     out = self.create_tempdir().full_path
-    asked = benchmark_training.dataclasses.replace(
-      ASKED, dtypes=benchmark_steps.DTYPES
-    )
+    asked = dataclasses.replace(ASKED, dtypes=('bfloat16',))
     found = benchmarking.measure_training(asked, out)
     base = f'train/topk/{SHAPE}/bfloat16/saejax'
     entry = results.read(out)[f'{base}/rows_per_s']
@@ -144,9 +150,7 @@ class TrainingTest(parameterized.TestCase):
 
   def test_peers_that_fail_are_left_out_and_told(self):
     out = self.create_tempdir().full_path
-    asked = benchmark_training.dataclasses.replace(
-      ASKED, peers_python=sys.executable
-    )
+    asked = dataclasses.replace(ASKED, peers_python=sys.executable)
     with mock.patch.object(peers, 'SCRIPT', fake_peer.__file__):
       found = benchmarking.measure_training(asked, out)
     self.assertLen(found.left_out, 3)
@@ -159,6 +163,9 @@ class TrainingTest(parameterized.TestCase):
     base = f'train/topk/{SHAPE}/float32'
     value = lambda name: found.entries[f'{base}/{name}']['value']
     self.assertAlmostEqual(value('overcomplete/step'), 1)
+    self.assertAlmostEqual(
+      1 / value('overcomplete/saejax_times'), value('saejax/step'), places=3
+    )
     self.assertAlmostEqual(value('overcomplete/rows_per_s'), 1000 * SHAPE.b)
     steps = 2 + 2 * (1 + 3)  # All that ours has taken too.
     self.assertAlmostEqual(value('overcomplete/r2'), 1 - 1 / (1 + steps))
