@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 Entries = Mapping[str, Mapping[str, Any]]
-_ROWS = ('Variant', 'D×S×K×B', 'Type', 'Who', 'ms a step', 'Rows a second', 'Ours is times as fast',
-         'Share of the floor', 'R²', 'Memory, MiB')  # fmt: skip
+_ROWS = ('Variant', 'D×S×K×B', 'Type', 'Who', 'ms a step', 'Rows a second',
+         'Ours is times as fast', 'Share of the floor', 'R²',
+         'Memory, MiB')  # fmt: skip
 
 
 def _grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
