@@ -137,14 +137,6 @@ def _flops(call: Callable, *inputs) -> float:
   return jax.jit(call).lower(*inputs).cost_analysis()['flops']
 
 
-def matmul_peak(dtype: jnp.dtype, width: int, rounds: int) -> float:
-  """Operations a second of a square matmul: what the device can do at most."""
-  a = jax.random.normal(jax.random.key(0), (width, width), dtype)
-  product = jax.jit(lambda a: a @ a)
-  seconds = timing.in_turns({'matmul': lambda: product(a)}, rounds, 'matmul')
-  return 2 * width**3 / float(np.median(seconds['matmul']))
-
-
 def check(names: Sequence[str], with_torch: bool) -> None:
   """Raises UserError for a model that is not here, or if there is no torch."""
   for name in set(names) - set(CONFIGS):

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from collections.abc import Sequence
 import os
+import sys
 from typing import Any
 
 import jax.numpy as jnp
@@ -10,10 +11,14 @@ import jax.numpy as jnp
 from saejax import errors
 from saejax import provenance
 from saejax import results
+from saejax.pipeline import benchmark_device
 from saejax.pipeline import benchmark_models
+from saejax.pipeline import benchmark_table
+from saejax.pipeline import benchmark_training
 from saejax.store import manifest
 
-ENVIRONMENT = 'environment.json'
+Entries = dict[str, dict[str, Any]]
+ENVIRONMENT, TABLE = 'environment.json', 'table.md'
 _MATMUL = 4096  # Width: large enough for any device to show what it can do.
 
 
@@ -24,14 +29,14 @@ def measure_models(
   rounds: int,
   dtype: str,
   with_torch: bool,
-) -> dict[str, dict[str, Any]]:
+) -> Entries:
   """Entries of results for models of `benchmark_models.CONFIGS`."""
   if batch < 1 or rounds < 1:
     raise errors.UserError(
       f'--batch={batch} and --rounds={rounds} must be positive.'
     )
   benchmark_models.check(names, with_torch)
-  peak = benchmark_models.matmul_peak(jnp.dtype(dtype), _MATMUL, rounds=3)
+  peak = benchmark_device.matmul_peak(jnp.dtype(dtype), _MATMUL, rounds=3)
   entries = {'matmul/tflops': {'value': peak / 1e12, 'n': 3, 'unit': 'TFLOP/s'}}
   for name in names:
     found = benchmark_models.measure(
@@ -47,7 +52,42 @@ def measure_models(
   return entries
 
 
-def write(out: str, entries: Mapping[str, Mapping[str, Any]]) -> None:
-  """Writes results and what they were measured on."""
+def write(
+  out: str,
+  entries: Mapping[str, Mapping[str, Any]],
+  more: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+  """Writes results and what they were measured on, which it returns."""
   results.write(out, entries)
-  manifest.write_json(os.path.join(out, ENVIRONMENT), provenance.collect())
+  environment = provenance.collect() | {
+    'cpu': benchmark_device.cpu_model(),
+    'cores': benchmark_device.cores(),
+    **(more or {}),
+  }
+  manifest.write_json(os.path.join(out, ENVIRONMENT), environment)
+  return environment
+
+
+def _command() -> str:
+  """How this was run, without the paths of this machine."""
+  private = {'--out': 'FOLDER', '--peers_python': 'PYTHON'}
+  flags = []
+  for argument in sys.argv[1:]:
+    name, equals, value = argument.partition('=')
+    flags.append(f'{name}{equals}{private.get(name, value)}')
+  return ' '.join(['./launch.sh benchmark', *flags])
+
+
+def measure_training(
+  asked: benchmark_training.Asked, out: str
+) -> benchmark_training.Measured:
+  """Measures training steps; writes results and a table in Markdown."""
+  found = benchmark_training.measure(asked)
+  more = {'peers': found.versions, 'left_out': list(found.left_out)}
+  environment = write(out, found.entries, more)
+  text = benchmark_table.markdown(
+    found.entries, environment, _command(), found.left_out
+  )
+  with open(os.path.join(out, TABLE), 'w', encoding='utf-8') as f:
+    f.write(text)
+  return found

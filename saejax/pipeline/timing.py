@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from collections.abc import Mapping
+import functools
 import time
 from typing import Any
 
@@ -12,34 +13,48 @@ import tqdm
 _REST = 0.1  # Seconds.
 
 
+def turns(
+  clocks: Mapping[str, Callable[[], float | None]], rounds: int, label: str
+) -> dict[str, np.ndarray]:
+  """Seconds by each clock, [rounds]: each once a round, so that whatever slows
+  the machine slows all; NaN where a clock gives None.
+
+  Before each is a rest: threads of one library spin for a while after its call,
+  and would slow the next.
+  """
+  seconds = {name: [] for name in clocks}
+  for _ in tqdm.trange(rounds, desc=label, leave=False, disable=None):
+    for name, clock in clocks.items():
+      time.sleep(_REST)
+      seconds[name].append(clock())
+  return {name: np.asarray(s, np.float64) for name, s in seconds.items()}
+
+
 def in_turns(
   calls: Mapping[str, Callable[[], Any]], rounds: int, label: str
 ) -> dict[str, np.ndarray]:
-  """Seconds of each call, [rounds]: each once a round, so that whatever slows
-  the machine slows all.
+  """Seconds of each call, [rounds], in turns.
 
-  Results of JAX are waited for. Threads of one library spin for a while after
-  its call, and would slow the next; then they sleep, and must be woken. So each
-  turn is a rest, a call that is not counted, and one that is. The very first
+  Results of JAX are waited for. Threads that rested sleep, and must be woken:
+  so each turn is a call that is not counted, and one that is. The very first
   call of each, which compiles, is extra.
   """
   finish = lambda name: jax.block_until_ready(calls[name]())
+
+  def clock(name):
+    finish(name)
+    start = time.perf_counter()
+    finish(name)
+    return time.perf_counter() - start
+
   for name in calls:
     finish(name)
-  seconds = {name: [] for name in calls}
-  for _ in tqdm.trange(rounds, desc=label, leave=False, disable=None):
-    for name in calls:
-      time.sleep(_REST)
-      finish(name)
-      start = time.perf_counter()
-      finish(name)
-      seconds[name].append(time.perf_counter() - start)
-  return {name: np.asarray(s) for name, s in seconds.items()}
+  clocks = {name: functools.partial(clock, name) for name in calls}
+  return turns(clocks, rounds, label)
 
 
-def rate(seconds_R: np.ndarray, items: float) -> dict[str, float]:
-  """Items a second: the median over rounds, the slowest and the fastest."""
-  each_R = items / seconds_R
+def spread(each_R: np.ndarray) -> dict[str, float]:
+  """The median over rounds, the smallest and the largest."""
   return {
     'value': float(np.median(each_R)),
     'low': float(each_R.min()),
@@ -47,3 +62,8 @@ def rate(seconds_R: np.ndarray, items: float) -> dict[str, float]:
     'interval': 'range over rounds',
     'n': len(each_R),
   }
+
+
+def rate(seconds_R: np.ndarray, items: float) -> dict[str, float]:
+  """Items a second: the median over rounds, the slowest and the fastest."""
+  return spread(items / seconds_R)

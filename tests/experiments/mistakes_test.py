@@ -319,6 +319,15 @@ CASES = (
       ('--out={d}/run', 'run holds other files .*Choose an empty'),
     )
   ),
+  *(
+    ('benchmark', f'--suite=train {flags}', message)
+    for flags, message in (
+      ('--archs=magic', "--archs: 'magic' is not measured; choose of topk"),
+      ('--shapes=4x4', "--shapes: '4x4' is not understood: write DxSxKxB"),
+      ('--shapes=4x4x5x1', r'more active concepts \(5\) than concepts \(4\)'),
+      ('--peers_python={d}/none', '--peers_python=.*none is no program'),
+    )
+  ),
   ('train_vlm', '--steps=0', '--steps=0 must be positive'),
   ('train_vlm', '--out={d}/run', 'holds another run. Add --resume'),
 )
