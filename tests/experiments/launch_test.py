@@ -78,7 +78,7 @@ class LaunchTest(absltest.TestCase):
     for number, left in ((signal.SIGKILL, True), (signal.SIGTERM, False)):
       open(f'{self.log}.slow', 'w').close()
       first = self.start()
-      while not os.path.exists(self.log) or self.logged()[-1] != 'pip':
+      while not os.path.exists(self.log) or self.logged()[-1:] != ['pip']:
         time.sleep(0.02)
       os.killpg(first.pid, number)
       first.communicate()
