@@ -23,7 +23,7 @@ SETTINGS = {
   'relu': dict(settings={'l1': 0.15}),
   'gated': dict(settings={'l1': 0.6}),
   'p_anneal': dict(settings={'l1': 0.15}),
-  'hierarchical_topk': dict(k=3),
+  'hierarchical_topk': dict(k=4),
   'nested_topk': dict(k=3, settings={'budgets': (0.5,)}),
   'mp': dict(k=3),
   'omp': dict(k=3),
