@@ -102,7 +102,15 @@ class LinearSAE(nn.Module):
     one_hot_BM = jax.nn.one_hot(modality_B, len(self.modalities))
     return one_hot_BM @ center_MD, one_hot_BM @ scale_M[:, None]
 
-  def _pre(self, u_BD: jax.Array) -> jax.Array:
+  def _standardised(
+    self, x_BD: jax.Array, modality_B: jax.Array | None
+  ) -> jax.Array:
+    """What the encoder reads."""
+    center_BD, scale_B1 = self._constants(modality_B)
+    return (x_BD - center_BD) * scale_B1
+
+  def _pre(self, u_BD: jax.Array, modality_B: jax.Array | None) -> jax.Array:
+    del modality_B  # One encoder reads all.
     w_SD = self.w_dec if self.tied else self.w_enc
     pre_BS = jnp.einsum(
       'BD,SD->BS',
@@ -116,16 +124,15 @@ class LinearSAE(nn.Module):
     self, x_BD: jax.Array, modality_B: jax.Array | None = None
   ) -> jax.Array:
     """What the activation chooses from [B, S], on the encoder's scale."""
-    center_BD, scale_B1 = self._constants(modality_B)
-    return self._pre((x_BD - center_BD) * scale_B1)
+    return self._pre(self._standardised(x_BD, modality_B), modality_B)
 
   def encode(
     self, x_BD: jax.Array, modality_B: jax.Array | None = None
   ) -> types.Codes:
     """Codes of rows, as at inference."""
-    center_BD, scale_B1 = self._constants(modality_B)
-    u_BD = (x_BD - center_BD) * scale_B1
-    codes = self.codes(u_BD, self._pre(u_BD), train=False)
+    _, scale_B1 = self._constants(modality_B)
+    u_BD = self._standardised(x_BD, modality_B)
+    codes = self.codes(u_BD, self._pre(u_BD, modality_B), train=False)
     return scale_codes(codes, 1 / scale_B1)
 
   def decode(
@@ -150,8 +157,8 @@ class LinearSAE(nn.Module):
     select in its place: a float that may differ from step to step.
     """
     center_BD, scale_B1 = self._constants(modality_B)
-    u_BD = (x_BD - center_BD) * scale_B1
-    pre_BS = self._pre(u_BD)
+    u_BD = self._standardised(x_BD, modality_B)
+    pre_BS = self._pre(u_BD, modality_B)
     k = {} if budget is None else {'budget': budget}
     codes = self.codes(u_BD, pre_BS, train=train, **k)
     scaled = scale_codes(codes, 1 / scale_B1)

@@ -17,7 +17,6 @@ import jax.numpy as jnp
 
 from saejax import ops
 from saejax import types
-from saejax.nn import linear
 from saejax.nn import topk
 
 
@@ -42,7 +41,7 @@ class ModalityEncoders(topk.TopK):
     )
     self.scale_M = self.variable('constants', 'scale', jnp.ones, (m,))
 
-  def _read(self, u_BD: jax.Array, modality_B: jax.Array | None) -> jax.Array:
+  def _pre(self, u_BD: jax.Array, modality_B: jax.Array | None) -> jax.Array:
     """Every encoder reads every row, but sees 0 where it is another's."""
     if modality_B is None:
       modality_B = jnp.zeros(u_BD.shape[0], jnp.int32)
@@ -55,42 +54,8 @@ class ModalityEncoders(topk.TopK):
     )
     return pre_BS + is_BM.astype(jnp.float32) @ self.b_encs
 
-  def preactivations(
-    self, x_BD: jax.Array, modality_B: jax.Array | None = None
-  ) -> jax.Array:
-    """What TopK chooses from [B, S], on the encoder's scale."""
-    center_BD, scale_B1 = self._constants(modality_B)
-    return self._read((x_BD - center_BD) * scale_B1, modality_B)
-
-  def encode(
-    self, x_BD: jax.Array, modality_B: jax.Array | None = None
+  def codes(
+    self, u_BD: jax.Array, pre_BS: jax.Array, *, train: bool, **budget
   ) -> types.Codes:
-    """Codes of rows, as at inference."""
-    _, scale_B1 = self._constants(modality_B)
-    codes = self.activate(self.preactivations(x_BD, modality_B), train=False)
-    return linear.scale_codes(codes, 1 / scale_B1)
-
-  def __call__(
-    self,
-    x_BD: jax.Array,
-    modality_B: jax.Array | None = None,
-    *,
-    train: bool = False,
-  ) -> types.Output:
-    """Encodes each row by its modality's encoder, and decodes it."""
-    center_BD, scale_B1 = self._constants(modality_B)
-    u_BD = (x_BD - center_BD) * scale_B1
-    pre_BS = self._read(u_BD, modality_B)
-    codes = self.activate(pre_BS, train=train)
-    scaled = linear.scale_codes(codes, 1 / scale_B1)
-    return types.Output(
-      codes=scaled,
-      xhat_BD=self.decode(scaled, modality_B),
-      aux={
-        'pre_BS': pre_BS,
-        'u_BD': u_BD,
-        'center_BD': center_BD,
-        'scale_B1': scale_B1,
-        'codes': codes,
-      },
-    )
+    """Codes whose gradients pass through `pre_BS`, to each row's encoder."""
+    return self.activate(pre_BS, train=train, **budget)

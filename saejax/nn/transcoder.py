@@ -47,11 +47,15 @@ class Transcoder(topk.TopK):
     self.source_center_MD = constant('source_center', jnp.zeros, 1, self.d_in)
     self.source_scale_M = constant('source_scale', jnp.ones, 1)
 
-  def _standardised(self, x_BD: jax.Array) -> jax.Array:
+  def _standardised(
+    self, x_BD: jax.Array, modality_B: jax.Array | None
+  ) -> jax.Array:
+    del modality_B  # There is one source.
     center_1D, scale_1 = self.source_center_MD.value, self.source_scale_M.value
     return (x_BD - center_1D) * scale_1[:, None]
 
-  def _read(self, u_BD: jax.Array) -> jax.Array:
+  def _pre(self, u_BD: jax.Array, modality_B: jax.Array | None) -> jax.Array:
+    del modality_B
     pre_BS = jnp.einsum(
       'BD,SD->BS',
       u_BD.astype(self.dtype),
@@ -60,43 +64,9 @@ class Transcoder(topk.TopK):
     )
     return pre_BS + self.b_enc[None]
 
-  def preactivations(
-    self, x_BD: jax.Array, modality_B: jax.Array | None = None
-  ) -> jax.Array:
-    """What TopK chooses from [B, S], of source rows [B, d_in]."""
-    del modality_B  # There is one source.
-    return self._read(self._standardised(x_BD))
-
-  def encode(
-    self, x_BD: jax.Array, modality_B: jax.Array | None = None
+  def codes(
+    self, u_BD: jax.Array, pre_BS: jax.Array, *, train: bool, **budget
   ) -> types.Codes:
-    """Codes of source rows, on the target's stored scale."""
-    codes = self.activate(self.preactivations(x_BD, modality_B), train=False)
-    return linear.scale_codes(codes, 1 / self.scale_M.value[:, None])
-
-  def __call__(
-    self,
-    x_BD: jax.Array,
-    modality_B: jax.Array | None = None,
-    *,
-    train: bool = False,
-  ) -> types.Output:
-    """Source rows [B, d_in] to targets [B, d]."""
-    del modality_B
-    u_BD = self._standardised(x_BD)
-    pre_BS = self._read(u_BD)
-    scale_11 = self.scale_M.value[:, None]
-    codes = self.activate(pre_BS, train=train)
-    codes = linear.encode_with(codes, u_BD, self.w_in, self.b_enc)
-    scaled = linear.scale_codes(codes, 1 / scale_11)
-    return types.Output(
-      codes=scaled,
-      xhat_BD=self.decode(scaled),
-      aux={
-        'pre_BS': pre_BS,
-        'u_BD': u_BD,
-        'center_BD': self.center_MD.value,
-        'scale_B1': scale_11,
-        'codes': codes,
-      },
-    )
+    """Codes of source rows, on the scale of the standardised target."""
+    codes = self.activate(pre_BS, train=train, **budget)
+    return linear.encode_with(codes, u_BD, self.w_in, self.b_enc)
