@@ -17,7 +17,6 @@ from saejax.pipeline import benchmark_steps
 from saejax.pipeline import benchmark_training
 from saejax.pipeline import benchmarking
 from saejax.pipeline import peers
-from saejax.train import step as step_lib
 from tests.pipeline import fake_peer
 
 SHAPE = benchmark_steps.Shape(d=16, s=64, k=4, b=32)
@@ -82,14 +81,6 @@ class OursTest(parameterized.TestCase):
     found = [np.asarray(batch.x_BD) for batch in ours._batches(n + 1)]
     np.testing.assert_array_equal(np.concatenate(found[:-1]), x_ND[:-b])
     np.testing.assert_array_equal(found[-1], x_ND[:b])
-
-  def test_no_clipping_is_a_norm_that_nothing_exceeds(self):
-    x_ND = benchmark_steps.planted_rows(SHAPE)
-    with mock.patch.object(
-      step_lib, 'make_optimiser', wraps=step_lib.make_optimiser
-    ) as make:
-      benchmark_steps.Ours(setting(clip=0.0), 'float32', x_ND)
-    self.assertEqual(make.call_args.args[-1], float('inf'))
 
   def test_r2_is_of_the_held_out_rows_about_their_mean(self):
     x_ND = benchmark_steps.planted_rows(SHAPE)

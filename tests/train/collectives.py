@@ -23,6 +23,7 @@ import numpy as np
 from saejax import nn
 from saejax import sharding
 from saejax import types
+from saejax.train import optimisers
 from saejax.train import state as state_lib
 from saejax.train import step as step_lib
 
@@ -118,7 +119,7 @@ def compile_step(
 ) -> jax.stages.Compiled:
   """The step of training, compiled for a mesh, from shapes alone."""
   mesh = sharding.make_mesh(shape)
-  tx = step_lib.make_optimiser(1e-3, 100, weight_decay=1e-5, clip=1.0)
+  tx = optimisers.make_optimiser(1e-3, 100, weight_decay=1e-5, clip=1.0)
   m = len(sae.modalities)
   constants = {'center': np.zeros((m, sae.d), np.float32)}
   constants['scale'] = np.ones(m, np.float32)
