@@ -9,6 +9,7 @@ import numpy as np
 from saejax import losses_paired
 from saejax import nn
 from saejax import types
+from saejax.train import optimisers
 from saejax.train import step as step_lib
 from tests import meshes
 from tests import planted
@@ -98,7 +99,7 @@ class StepTest(absltest.TestCase):
     with meshes.use((1, 1)) as mesh:
       state, _, _ = step_test.make('topk', mesh)
       sae = nn.TopK(d=planted.D, s=64, k=4, modalities=('image', 'text'))
-      tx = step_lib.make_optimiser(2e-3, 50, weight_decay=1e-5, clip=1.0)
+      tx = optimisers.make_optimiser(2e-3, 50, weight_decay=1e-5, clip=1.0)
       settings = dict(steps=50, aux_weight=1 / 32, aux_k=8, dead_after=99)
       given = step_test.batch_of(0, jax.device_put)
 

@@ -62,7 +62,7 @@ class MultiTopKTest(parameterized.TestCase):
     def loss(params):
       found = {'params': params, 'constants': variables['constants']}
       out = sae.apply(found, batch().x_BD, train=True)
-      return losses.multi_top_k(sae, out, params)
+      return losses.multi_top_k(sae, batch(), out, params)
 
     def dense(params):
       c = variables['constants']
@@ -90,7 +90,7 @@ class MultiTopKTest(parameterized.TestCase):
     sae = sae.clone(k=saes.S // 2)
     out = sae.apply(variables, batch().x_BD)
     self.assertTrue(
-      np.isfinite(losses.multi_top_k(sae, out, variables['params']))
+      np.isfinite(losses.multi_top_k(sae, batch(), out, variables['params']))
     )
 
 

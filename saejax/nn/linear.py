@@ -75,10 +75,15 @@ class LinearSAE(nn.Module):
     raise NotImplementedError
 
   def codes(
-    self, u_BD: jax.Array, pre_BS: jax.Array, *, train: bool
+    self,
+    u_BD: jax.Array,
+    pre_BS: jax.Array,
+    *,
+    train: bool,
+    **budget: jax.Array,
   ) -> types.Codes:
     """Codes of standardised rows, on the scale the encoder reads."""
-    codes = self.activate(pre_BS, train=train)
+    codes = self.activate(pre_BS, train=train, **budget)
     if isinstance(codes, types.Sparse):
       codes = encode_with(codes, u_BD, self.w_enc, self.b_enc)
     return codes

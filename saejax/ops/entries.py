@@ -21,11 +21,12 @@ def _take(w_SD, index):
 
 
 def _columns(codes: Entries, s: int):
-  """How many columns to visit: packed entries fill the first few."""
+  """How many columns to visit: the last of packed ones may all be padding."""
   _, index_BK, row_BK = codes
   if row_BK is None:
     return index_BK.shape[1]
-  return jnp.sum(jnp.any(index_BK < s, axis=0))
+  is_used_K = jnp.any(index_BK < s, axis=0)
+  return jnp.max(jnp.where(is_used_K, 1 + jnp.arange(len(is_used_K)), 0))
 
 
 def _loop(columns, body, init):

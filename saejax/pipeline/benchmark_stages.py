@@ -14,37 +14,17 @@ import numpy as np
 import optax
 
 from saejax import losses
-from saejax import nn
-from saejax import ops
-from saejax import sharding
 from saejax.pipeline import benchmark_steps
 from saejax.pipeline import timing
-
-
-def _select(sae: nn.LinearSAE, pre_BS: jax.Array) -> Any:
-  """The choice of codes alone."""
-  if isinstance(sae, nn.BatchTopK):
-    return ops.batch_top_k(pre_BS, sae.k * pre_BS.shape[0])
-  return ops.top_k(
-    pre_BS,
-    sae.k,
-    batch_axis=sharding.axis(sharding.DATA),
-    axis=sharding.axis(sharding.MODEL),
-  )
+from saejax.train import step as step_lib
 
 
 def _updater(tx: optax.GradientTransformation, state) -> Callable[[Any], Any]:
   """A function of gradients that moves a copy of the parameters in place."""
 
-  def update(held, grads):
-    params, opt_state = held
-    w_dec = params['w_dec']
-    grads = grads | {'w_dec': ops.remove_parallel(grads['w_dec'], w_dec)}
-    updates, opt_state = tx.update(grads, opt_state, params)
-    params = optax.apply_updates(params, updates)
-    return params | {'w_dec': ops.unit_rows(params['w_dec'])}, opt_state
-
-  fast = jax.jit(update, donate_argnums=0)
+  fast = jax.jit(
+    lambda held, grads: step_lib.move(tx, *held, grads), donate_argnums=0
+  )
   held = jax.tree.map(jnp.copy, (state.params, state.opt_state))
 
   def call(grads):
@@ -71,7 +51,7 @@ def _pieces(ours: benchmark_steps.Ours) -> dict[str, Callable[[], Any]]:
   rows = batch.x_BD, batch.modality_B
   encode = jax.jit(functools.partial(sae.apply, method='preactivations'))
   pre_BS = encode(state.variables, *rows)
-  select = jax.jit(functools.partial(_select, sae))
+  select = jax.jit(functools.partial(sae.apply, train=True, method='activate'))
   forward = jax.jit(functools.partial(sae.apply, train=True))
   out = forward(state.variables, *rows)
   decode = jax.jit(functools.partial(sae.apply, method='decode'))
@@ -93,7 +73,7 @@ def _pieces(ours: benchmark_steps.Ours) -> dict[str, Callable[[], Any]]:
   calls = {
     'load': lambda: ours.place(x_BD),
     'encode': lambda: encode(state.variables, *rows),
-    'select': lambda: select(pre_BS),
+    'select': lambda: select(state.variables, pre_BS),
     'decode': lambda: decode(state.variables, out.codes, batch.modality_B),
     'gradients': lambda: backward(pullback, one),
     'optimiser': lambda: update(grads),

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 import dataclasses
-import math
 import re
 import time
 from typing import Any
@@ -14,6 +13,7 @@ from saejax import errors
 from saejax import nn
 from saejax import sharding
 from saejax import types
+from saejax.train import optimisers
 from saejax.train import state as state_lib
 from saejax.train import step as step_lib
 
@@ -131,8 +131,8 @@ class Ours:
     self.sae = nn.ARCHITECTURES[setting.arch](
       d=shape.d, s=shape.s, k=shape.k, use_b_dec=True, dtype=dtype
     )
-    self.tx = step_lib.make_optimiser(
-      asked['lr'], setting.steps, 0.0, setting.clip or math.inf
+    self.tx = optimisers.make_optimiser(
+      asked['lr'], setting.steps, 0.0, setting.clip
     )
     self.aux_k = min(max(shape.d // 2, 1), shape.s)
     self._before = self._most()

@@ -16,6 +16,12 @@ DECODER_NORMS = ('unit', 'free')
 # be folded into their codes: no concept is compared with another.
 SELECTING = ('topk', 'batch_topk', 'matryoshka')
 FOLDABLE = ('relu', 'jumprelu', 'gated', 'p_anneal')
+# Those with one encoder, `w_enc`, of the decoder's width.
+ONE_ENCODER = tuple(
+  arch
+  for arch, module in nn.ARCHITECTURES.items()
+  if arch not in ('modality_encoders', 'transcoder') and not module.tied
+)
 # Flags of variants' own fields, by variant.
 OWN_FLAGS = {
   arch: tuple(n for n in nn.own_fields(arch) if n not in module.derived)
@@ -232,6 +238,8 @@ def _check_fit(config: TrainConfig) -> None:
     ('k_start', config.k_start is not None, SELECTING),
     ('multi_topk', config.multi_topk, SELECTING),
     ('decoder_norm=free', config.decoder_norm == 'free', FOLDABLE),
+    ('resample_every', config.resample_every, ONE_ENCODER),
+    ('b_dec_start', config.b_dec_start != 'zero', ONE_ENCODER),
   ):
     if is_used and config.arch not in archs:
       raise errors.UserError(

@@ -37,6 +37,27 @@ def follow_threshold(
   return constants | {'threshold': new.astype(jnp.float32)}
 
 
+def move(
+  tx: optax.GradientTransformation,
+  params: types.ArrayTree,
+  opt_state: optax.OptState,
+  grads: types.ArrayTree,
+  free_norms: bool = False,
+) -> tuple[types.ArrayTree, optax.OptState]:
+  """Parameters after one update, where they may be: decoder rows unit unless
+  norms are free, thresholds not negative."""
+  w_dec = params['w_dec']
+  if not free_norms:
+    grads = grads | {'w_dec': ops.remove_parallel(grads['w_dec'], w_dec)}
+  updates, opt_state = tx.update(grads, opt_state, params)
+  params = optax.apply_updates(params, updates)
+  if not free_norms:
+    params = params | {'w_dec': ops.unit_rows(params['w_dec'])}
+  if 'threshold' in params:
+    params = params | {'threshold': jnp.maximum(params['threshold'], 0)}
+  return params, opt_state
+
+
 def make_train_step(
   sae: nn.LinearSAE,
   tx: optax.GradientTransformation,
@@ -115,15 +136,9 @@ def make_train_step(
 
   def train_step(state: TrainState, batch: types.Batch):
     (loss, (codes, unscaled, metrics)), grads = gradients(state, batch)
-    if not free_norms:
-      w_dec = state.params['w_dec']
-      grads = grads | {'w_dec': ops.remove_parallel(grads['w_dec'], w_dec)}
-    updates, opt_state = tx.update(grads, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
-    if not free_norms:
-      params = params | {'w_dec': ops.unit_rows(params['w_dec'])}
-    if 'threshold' in params:
-      params = params | {'threshold': jnp.maximum(params['threshold'], 0)}
+    params, opt_state = move(
+      tx, state.params, state.opt_state, grads, free_norms
+    )
     constants = state.constants
     if 'threshold' in constants:
       constants = follow_threshold(constants, state.step, unscaled.values_BK)

@@ -21,6 +21,7 @@ from saejax import types
 from saejax.analysis import bridges
 from saejax.train import config as config_lib
 from saejax.train import loop
+from saejax.train import optimisers
 from saejax.train import state as state_lib
 from saejax.train import step as step_lib
 from tests import meshes
@@ -194,6 +195,10 @@ class PairedRunTest(parameterized.TestCase):
     (dict(crosscoder=True, group_sparse=1), '--group_sparse is not for --cros'),
     (dict(crosscoder=True, arch='modality_encoders'), 'is not for --crossco'),
     (dict(crosscoder=True, streams=('image',)), 'need two streams or more'),
+    (
+      dict(arch='transcoder', target='text', resample_every=5),
+      '--resample_every is not for --arch=transcoder: it is for topk',
+    ),
     (dict(modality_dropout=1.0), '--modality_dropout=1.0 must be at least 0'),
     (dict(align=-1.0), '--align must not be negative'),
     (dict(align=1.0, mix='equal'), '--mix=equal is not for matched rows'),
@@ -226,7 +231,7 @@ def curve(kind: str, shape):
       arch = nn.ARCHITECTURES[kind]
       sae = arch(d=planted.D, modalities=('image', 'text'), **settings)
       extra = losses_paired.make_penalty(0.3, 0.2)
-    tx = step_lib.make_optimiser(2e-3, STEPS, weight_decay=1e-5, clip=1.0)
+    tx = optimisers.make_optimiser(2e-3, STEPS, weight_decay=1e-5, clip=1.0)
     state, shardings = state_lib.create(sae, tx, constants, 0, mesh)
     replicated = jax.NamedSharding(mesh, jax.P())
     step = jax.jit(

@@ -73,8 +73,10 @@ class BudgetTest(parameterized.TestCase):
     if budget == saes.K:
       whole = sae.apply(variables, saes.rows(), train=True)
       np.testing.assert_array_equal(z_BS != 0, saes.dense(whole.codes) != 0)
-    back = sae.apply(variables, found.codes, method='decode')
-    np.testing.assert_allclose(found.xhat_BD, back, rtol=1e-4, atol=1e-4)
+    p, c = variables['params'], variables['constants']
+    bias_1D = np.asarray(p['b_dec']) / c['scale'][:, None] + c['center']
+    xhat_BD = z_BS @ np.asarray(p['w_dec']) + bias_1D
+    np.testing.assert_allclose(found.xhat_BD, xhat_BD, rtol=1e-4, atol=1e-4)
 
   @parameterized.parameters('topk', 'batch_topk')
   def test_a_step_selects_the_budget_of_its_number(self, arch):
