@@ -120,9 +120,9 @@ def evaluate(
 
 
 def _series(config: config_lib.TrainConfig) -> str:
-  """What members on one line of the figure share: all but k, l1 and seed."""
-  said = [f'{n}={getattr(config, n)}' for n in ('latents', 'expansion', 'lr')]
-  return ', '.join(word for word in said if not word.endswith('=None'))
+  """What members of one colour in the figure share: all but k, l1 and seed."""
+  given = {n: getattr(config, n) for n in ('latents', 'expansion', 'lr')}
+  return ', '.join(f'{n}={v:g}' for n, v in given.items() if v is not None)
 
 
 def draw(

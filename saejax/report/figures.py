@@ -106,7 +106,7 @@ def sparsity_curve(points: Sequence[Mapping[str, float]]) -> Figure:
 
 
 def sweep_curve(points: Sequence[Mapping[str, Any]]) -> Figure:
-  """R² against L0 of a sweep: a line for each series, a point a dictionary.
+  """R² against L0 of a sweep: a colour for each series, a point a dictionary.
 
   Args:
     points: each with `member`, `series`, `l0`, `r2`, `r2_low` and `r2_high`;
@@ -117,14 +117,14 @@ def sweep_curve(points: Sequence[Mapping[str, Any]]) -> Figure:
   with rc_context(_STYLE):
     drawing, (ax,) = _axes(width=6.4, height=3.2)
     for i, name in enumerate(series):
-      line = sorted((p for p in shown if p['series'] == name), key=_l0)
+      own = [p for p in shown if p['series'] == name]
       r2, low, high = (
-        np.array([p[key] for p in line]) for key in ('r2', 'r2_low', 'r2_high')
+        np.array([p[key] for p in own]) for key in ('r2', 'r2_low', 'r2_high')
       )
       ax.errorbar(
-        [*map(_l0, line)], r2, [r2 - low, high - r2], label=name,
+        [p['l0'] for p in own], r2, [r2 - low, high - r2], label=name,
         color=_SERIES[i % len(_SERIES)], marker=_MARKERS[i % len(_MARKERS)],
-        markersize=4, linewidth=1.2, capsize=2,
+        markersize=4, linestyle='none', elinewidth=1, capsize=2,
       )  # fmt: skip
     ax.set_xscale('log', base=2)
     ax.xaxis.set_major_formatter('{x:.3g}')
@@ -134,10 +134,6 @@ def sweep_curve(points: Sequence[Mapping[str, Any]]) -> Figure:
       drawing.legend(loc='outside right upper')
   names = list(points[0]) if points else []
   return Figure(drawing, {n: [p[n] for p in points] for n in names})
-
-
-def _l0(point: Mapping[str, Any]) -> float:
-  return point['l0']
 
 
 def _histogram(ax, score_S, weight_S) -> tuple[np.ndarray, np.ndarray]:

@@ -23,6 +23,7 @@ from tests.pipeline import class_stores
 
 RUNNER: programs.Programs
 N, D = 60, planted.D
+PROCESS_FLAGS = ['coordinator', 'distributed', 'num_processes', 'process_id']
 
 
 def setUpModule():
@@ -104,6 +105,8 @@ class FlagsTest(MistakeTest):
     )
     if 'mesh_flag()' in source:
       defined.append('mesh')
+    if 'process_flags()' in source:
+      defined += PROCESS_FLAGS
     self.assertNotEmpty(defined)
     self.assertCountEqual(help_of(program), defined)
     self.assertIn(f'./launch.sh {program}', done.stdout)

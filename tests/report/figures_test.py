@@ -56,7 +56,7 @@ class FiguresTest(absltest.TestCase):
     self.assertEqual((rows[0]['l0'], rows[1]['l0']), ('8.0', ''))
     (axes,) = drawn.drawing.axes
     (line,) = axes.containers
-    np.testing.assert_array_equal(line.lines[0].get_xdata(), [4, 8])
+    np.testing.assert_array_equal(line.lines[0].get_xdata(), [8, 4])
     figures.sweep_curve([]).save(self.folder, 'none')
 
   def test_histograms_count_concepts_and_energy(self):
