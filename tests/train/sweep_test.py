@@ -116,16 +116,21 @@ class SweepTest(parameterized.TestCase):
         leaf / scale, expected[name] / scale, atol=2e-4, err_msg=name
       )
 
-  @parameterized.parameters('loop', 'vmap')
-  def test_one_that_diverges_leaves_the_others_alone(self, stack):
-    # A step in which concepts die takes another branch, AuxK, in all members.
+  @parameterized.parameters(('loop', 1), ('vmap', 1), ('vmap', 8))
+  def test_one_that_diverges_leaves_the_others_alone(self, stack, devices):
+    # Its concepts die, and what shares its device takes the branch with AuxK.
+    some = jax.devices()[:devices]
     sane = {'seed': 0}, {'seed': 1}
-    mesh = (1, 1) if stack == 'loop' else None
-    alone = sweep.sweep(
-      self.members(*sane, mesh=mesh), self.out('sane'), stack=stack
-    )
-    both = self.members(*sane, {'seed': 2, 'lr': 1e6}, mesh=mesh)
-    found = sweep.sweep(both, self.out('wild'), stack=stack)
+    wild = {'seed': 2, 'lr': 1e6}
+    with mock.patch.object(jax, 'devices', lambda *_: some):
+      alone, found = (
+        sweep.sweep(
+          self.members(*changes, steps=30, mesh=None),
+          self.out(f'{len(changes)}'),
+          stack=stack,
+        )
+        for changes in (sane, (*sane, wild))
+      )
     for a, b in zip(alone, found[:2], strict=True):
       self.assertEqual(read(a), read(b))
     self.assertFalse(losses(found[2])[-1] < 1)
