@@ -1,5 +1,6 @@
 """Flags of the programs that train: importing this module defines them."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from absl import flags
@@ -168,12 +169,17 @@ def settings() -> dict[str, Any]:
   return given
 
 
-def config(**given: Any) -> config_lib.TrainConfig:
-  """The flags as a config; what is given is not asked of flags."""
+def config(
+  own: Mapping[str, Any] | None = None, **given: Any
+) -> config_lib.TrainConfig:
+  """The flags as a config; what is given is not asked of flags.
+
+  `own` are settings of the variant in place of the flags of those names.
+  """
   return program.config_from_flags(
     C,
     streams=tuple(STREAM.value),
     mesh=program.mesh_shape(),
-    settings=settings(),
+    settings=settings() | dict(own or {}),
     **given,
   )

@@ -7,6 +7,7 @@ import dataclasses
 import io
 import os
 import re
+from typing import Any
 
 from matplotlib import figure
 from matplotlib import rc_context
@@ -19,6 +20,8 @@ COLOURS = {
   'text': '#0072B2',
   'twin': '#009E73',
 }
+_SERIES = ('#D55E00', '#0072B2', '#009E73', '#CC79A7', '#E69F00', '#56B4E9')
+_MARKERS = 'osD^v'  # As many as not to divide the colours: 30 are told apart.
 IMAGE_CUT, TEXT_CUT = 0.9, 0.1
 _BINS = 20
 _NAMED_CLASSES = 40  # More names than these cannot be read.
@@ -98,6 +101,37 @@ def sparsity_curve(points: Sequence[Mapping[str, float]]) -> Figure:
     ax.set_xlabel('active concepts a row (L0)')
     ax.set_ylabel('variance explained (R²)')
     ax.legend()
+  names = list(points[0]) if points else []
+  return Figure(drawing, {n: [p[n] for p in points] for n in names})
+
+
+def sweep_curve(points: Sequence[Mapping[str, Any]]) -> Figure:
+  """R² against L0 of a sweep: a colour for each series, a point a dictionary.
+
+  Args:
+    points: each with `member`, `series`, `l0`, `r2`, `r2_low` and `r2_high`;
+      a dictionary that diverged has None for them, and is only in the table.
+  """
+  shown = [p for p in points if None not in p.values() and p['l0'] > 0]
+  series = list(dict.fromkeys(p['series'] for p in shown))
+  with rc_context(_STYLE):
+    drawing, (ax,) = _axes(width=6.4, height=3.2)
+    for i, name in enumerate(series):
+      own = [p for p in shown if p['series'] == name]
+      r2, low, high = (
+        np.array([p[key] for p in own]) for key in ('r2', 'r2_low', 'r2_high')
+      )
+      ax.errorbar(
+        [p['l0'] for p in own], r2, [r2 - low, high - r2], label=name,
+        color=_SERIES[i % len(_SERIES)], marker=_MARKERS[i % len(_MARKERS)],
+        markersize=4, linestyle='none', elinewidth=1, capsize=2,
+      )  # fmt: skip
+    ax.set_xscale('log', base=2)
+    ax.xaxis.set_major_formatter('{x:.3g}')
+    ax.set_xlabel('active concepts a row (L0)')
+    ax.set_ylabel('variance explained (R²)')
+    if series:
+      drawing.legend(loc='outside right upper')
   names = list(points[0]) if points else []
   return Figure(drawing, {n: [p[n] for p in points] for n in names})
 

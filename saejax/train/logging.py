@@ -1,6 +1,7 @@
 """Metrics as JSON lines, read a step late; and a progress line."""
 
 from collections.abc import Callable
+from collections.abc import Sequence
 import contextlib
 import json
 import os
@@ -40,7 +41,7 @@ class MetricsWriter(contextlib.ExitStack):
     steps: steps in all.
     every: steps of a window.
     batch: rows of a step.
-    show: a line's numbers as the progress line's words.
+    show: a line's numbers as the progress line's words; None for no such line.
   """
 
   def __init__(
@@ -51,7 +52,7 @@ class MetricsWriter(contextlib.ExitStack):
     steps: int,
     every: int,
     batch: int,
-    show: Callable[[dict[str, float]], str],
+    show: Callable[[dict[str, float]], str] | None,
   ):
     super().__init__()
     self._file = path and self.enter_context(open(path, 'a', encoding='utf-8'))
@@ -65,7 +66,7 @@ class MetricsWriter(contextlib.ExitStack):
         total=steps * batch,
         unit='row',
         unit_scale=True,
-        disable=None if path else True,  # None: only on a terminal.
+        disable=None if path and show else True,  # None: only on a terminal.
         file=sys.stderr,
         dynamic_ncols=True,
       )
@@ -102,4 +103,41 @@ class MetricsWriter(contextlib.ExitStack):
     if self._file:
       self._file.write(json.dumps(line) + '\n')
       self._file.flush()
-    self._bar.set_postfix_str(self._show(line))
+    if self._show:
+      self._bar.set_postfix_str(self._show(line))
+
+
+class MembersWriter(contextlib.ExitStack):
+  """A `MetricsWriter` for each member of a sweep.
+
+  `add` takes the arrays of all members, of which it reads those of the step
+  before in one transfer.
+
+  Args:
+    writers: by member; they are closed with this one.
+    unstack: takes metrics, or logs, of all members apart, once on the host.
+  """
+
+  def __init__(
+    self,
+    writers: Sequence[MetricsWriter],
+    unstack: Callable[[Any], Sequence[Any]],
+  ):
+    super().__init__()
+    self._writers = [self.enter_context(w) for w in writers]
+    self._unstack = unstack
+    self._pending: tuple[int, Any, Any] | None = None
+    self.callback(self._flush)
+
+  def add(self, step: int, logs: Any, sums: Any) -> None:
+    self._flush()
+    self._pending = (step, logs, sums)
+
+  def _flush(self) -> None:
+    if self._pending is None:
+      return
+    step, *seen = self._pending
+    self._pending = None
+    parts = map(self._unstack, jax.device_get(seen))
+    for writer, logs, sums in zip(self._writers, *parts, strict=True):
+      writer.add(step, logs, sums)

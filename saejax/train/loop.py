@@ -1,6 +1,6 @@
 """The run: a store in, a folder with a dictionary out; killed, it resumes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 import contextlib
 import dataclasses
 import functools
@@ -10,25 +10,23 @@ from typing import Any
 import jax
 from jax.experimental import multihost_utils
 import numpy as np
+import optax
 import orbax.checkpoint as ocp
 
 from saejax import errors
 from saejax import io
 from saejax import losses_paired
-from saejax import ops
 from saejax import preemption
 from saejax import processes
-from saejax import provenance
 from saejax import run
 from saejax import sharding
 from saejax import types
 from saejax.data import batches
 from saejax.data import pairs as pairs_lib
 from saejax.train import averaging
-from saejax.train import calibrate
 from saejax.train import checkpoint
 from saejax.train import config as config_lib
-from saejax.train import folding
+from saejax.train import finishing
 from saejax.train import logging
 from saejax.train import optimisers
 from saejax.train import paired_plan
@@ -39,10 +37,9 @@ from saejax.train import state as state_lib
 from saejax.train import step as step_lib
 
 P = jax.P
-DICTIONARY = 'sae'
+DICTIONARY, METRICS = 'sae', 'metrics.jsonl'
 MAY_DIFFER = ('mesh',)  # Settings that a resumed run need not share.
 _LOADERS = 4  # Threads that make batches, and batches made ahead.
-_CALIBRATION_ROWS = 4096  # Rows whose pre-activations are held at once.
 
 
 def _place(
@@ -100,7 +97,7 @@ def make_batch(
   )
 
 
-def _check_mesh(plan: plan_lib.Plan, mesh: jax.sharding.Mesh) -> None:
+def check_mesh(plan: plan_lib.Plan, mesh: jax.sharding.Mesh) -> None:
   data, model = mesh.shape[sharding.DATA], mesh.shape[sharding.MODEL]
   rows = data * getattr(plan.mixture, 'rows_a_pair', 1)
   if plan.mixture.batch % rows or plan.sae.s % model:
@@ -118,93 +115,37 @@ def _check_mesh(plan: plan_lib.Plan, mesh: jax.sharding.Mesh) -> None:
     )
 
 
-def _val_blocks(
+def make_schedule(
+  config: config_lib.TrainConfig, plan: plan_lib.Plan
+) -> optax.Schedule:
+  """The learning rate of a run by step, counted from 0."""
+  return optimisers.schedule_of(
+    plan.lr_schedule, plan.lr, plan.steps, config.warmup
+  )
+
+
+def make_optimiser(
+  config: config_lib.TrainConfig,
   plan: plan_lib.Plan,
-) -> Iterator[tuple[np.ndarray, int, float]]:
-  """Rows [b, D] of `val`, their modality, and the weight of each of them."""
-  if isinstance(plan.mixture, pairs_lib.Joined):
-    for x_bD, n in plan.mixture.blocks('val', _CALIBRATION_ROWS):
-      yield x_bD, 0, 1 / n
-    return
-  shares = np.asarray(plan.mixture.shares) / np.sum(plan.mixture.shares)
-  for stream, share, modality in zip(
-    plan.mixture.streams, shares, plan.modality_of, strict=True
-  ):
-    rows = stream.rows('val')
-    for start in range(0, len(rows), _CALIBRATION_ROWS):
-      x_bD = stream.take(rows[start : start + _CALIBRATION_ROWS])
-      yield x_bD.astype(np.float32), modality, share / len(rows)
-
-
-def _val_preactivations(
-  plan: plan_lib.Plan, variables: types.ArrayTree
-) -> Iterator[tuple[np.ndarray, float]]:
-  """Pre-activations of every row of `val`, weighted as in training."""
-  # In float32 whatever it trained in, as it will be once it is loaded.
-  sae = plan.sae.clone(dtype='float32')
-  apply = jax.jit(functools.partial(sae.apply, method='preactivations'))
-  for x_BD, modality, weight in _val_blocks(plan):
-    modality_B = np.full(len(x_BD), modality, np.int32)
-    with jax.default_matmul_precision('highest'):
-      pre_BS = apply(variables, x_BD, modality_B)
-    yield np.asarray(pre_BS), weight
-
-
-def _counts(plan: plan_lib.Plan) -> dict[str, Any]:
-  """Pairs that were trained on, and rows of each stream without a partner."""
-  if not isinstance(plan.mixture, pairs_lib.PairedMixture):
-    return {}
-  names = [stream.name for stream in plan.mixture.streams]
-  pairs = plan.mixture.pairs
-  return {
-    'pairs': len(pairs.pair_G),
-    'left_out': dict(zip(names, pairs.left_out, strict=True)),
-  }
-
-
-def finish(
-  plan: plan_lib.Plan,
-  variables: types.ArrayTree,
-  *,
-  free_norms: bool = False,
-  is_averaged: bool = False,
-) -> types.ArrayTree:
-  """Variables of the host as they are saved: the threshold calibrated on `val`.
-
-  Decoder rows have unit norm: what averaging took of it is given back, and
-  free norms go into the codes.
-  """
-  variables = jax.tree.map(jax.numpy.asarray, variables)
-  params = variables['params']
-  if free_norms:
-    variables['params'] = folding.fold_norms(params)
-  elif is_averaged:
-    w_dec = ops.unit_rows(params['w_dec'])
-    variables['params'] = params | {'w_dec': w_dec}
-  if 'threshold' in variables['constants']:
-    threshold = calibrate.exact_threshold(
-      lambda: _val_preactivations(plan, variables), plan.sae.k
-    )
-    variables['constants']['threshold'] = jax.numpy.asarray(threshold)
-  return variables
-
-
-def _optimiser(config: config_lib.TrainConfig, plan: plan_lib.Plan):
+  rates: optax.Schedule | None = None,
+) -> optax.GradientTransformation:
+  """The optimiser of a run; `rates` in place of the plan's own schedule."""
   return optimisers.make_optimiser(
-    plan.lr,
+    rates or make_schedule(config, plan),
     plan.steps,
     config.weight_decay,
     config.clip,
     name=config.optimiser,
-    schedule=plan.lr_schedule,
-    warmup=config.warmup,
   )
 
 
-def _train_step(
-  config: config_lib.TrainConfig, plan: plan_lib.Plan, tx
+def make_step(
+  config: config_lib.TrainConfig,
+  plan: plan_lib.Plan,
+  tx: optax.GradientTransformation,
+  **given: Any,
 ) -> step_lib.TrainStep:
-  """The step of a run, before it is jitted."""
+  """The step of a run, before it is jitted; `make_train_step` takes `given`."""
   anneal = None
   if config.k_start is not None:
     anneal = schedules.Annealing(config.k_start, config.k_anneal)
@@ -222,20 +163,21 @@ def _train_step(
     multi_topk=config.multi_topk,
     ema=config.ema,
     free_norms=config.decoder_norm == 'free',
+    **given,
   )
 
 
-def _resampler(config: config_lib.TrainConfig, plan: plan_lib.Plan, shardings):
-  """resample(state, batch) -> state, drawn from the seed and the step."""
+def make_resample(plan: plan_lib.Plan):
+  """resample(state, batch, key) -> state, drawn from a run's key and step."""
 
-  def resample(state, batch):
-    key = jax.random.fold_in(jax.random.key(config.seed), state.step)
+  def resample(state, batch, key):
+    key = jax.random.fold_in(key, state.step)
     return resampling.resample(plan.sae, state, batch, key, plan.dead_after)
 
-  return jax.jit(resample, donate_argnums=0, out_shardings=shardings)
+  return resample
 
 
-def _meshes(out: str, start: int, mesh: jax.sharding.Mesh) -> list[Any]:
+def meshes(out: str, start: int, mesh: jax.sharding.Mesh) -> list[Any]:
   """Where each part of the run was, from the record; this part is the last."""
   before = run.read(out).get('meshes', [])
   before = [part for part in before if part['from_step'] < start]
@@ -258,6 +200,55 @@ def _open(out: str, config: config_lib.TrainConfig, resume: bool) -> bool:
   return has_ended
 
 
+def take_steps(
+  advance: Callable[[Any, types.Batch, int], tuple[Any, Any, Any]],
+  state: types.ArrayTree,
+  start: int,
+  writer: logging.MetricsWriter | logging.MembersWriter,
+  config: config_lib.TrainConfig,
+  plan: plan_lib.Plan,
+  mesh: jax.sharding.Mesh,
+  manager: ocp.CheckpointManager,
+) -> types.ArrayTree:
+  """Takes every step after `start`, and saves the state now and then.
+
+  Args:
+    advance: (state, batch, step) -> (state, metrics, logs).
+    state: any tree of arrays.
+    start: steps that were taken before.
+    writer: of metrics and logs.
+    config: of the run.
+    plan: of its batches and its length.
+    mesh: where batches lie; it is current while `advance` runs.
+    manager: of checkpoints.
+
+  Raises:
+    Stopped: SIGTERM or SIGUSR1 came; a checkpoint is written.
+  """
+  make = functools.partial(make_batch, plan, mesh)
+  with writer, preemption.watch() as should_stop, jax.set_mesh(mesh):
+    todo = range(start, plan.steps)
+    ahead = batches.prefetch(make, todo, depth=_LOADERS, threads=_LOADERS)
+    for step, batch in enumerate(ahead, start=start + 1):
+      state, metrics, logs = advance(state, batch, step)
+      writer.add(step, logs, metrics)
+      is_stop = should_stop(step) and step < plan.steps
+      if is_stop or step % config.checkpoint_every == 0 or step == plan.steps:
+        checkpoint.save(manager, step, state)
+      if is_stop:
+        manager.wait_until_finished()
+        raise errors.Stopped(
+          f'Stopped by a signal after step {step} of {plan.steps}, which is '
+          'saved: the same command with --resume goes on from there.'
+        )
+  return state
+
+
+def progress(m: dict[str, float]) -> str:
+  """Numbers of a window of steps as words."""
+  return f'R² {m["r2"]:.3f}, L0 {m["l0"]:.1f}, dead {m["dead"]:.1%}'
+
+
 def _run_steps(
   config: config_lib.TrainConfig,
   plan: plan_lib.Plan,
@@ -266,7 +257,7 @@ def _run_steps(
   out: str,
 ) -> state_lib.TrainState:
   """Takes every step that is not in a checkpoint yet."""
-  tx = _optimiser(config, plan)
+  tx = make_optimiser(config, plan)
   state, shardings = state_lib.create(
     plan.sae,
     tx,
@@ -279,44 +270,38 @@ def _run_steps(
   state, start = checkpoint.restore_latest(manager, state)
   metrics_file = None
   if processes.is_first():
-    metrics_file = os.path.join(out, 'metrics.jsonl')
+    metrics_file = os.path.join(out, METRICS)
     logging.truncate(metrics_file, start)
     if start < plan.steps:
-      run.add(out, meshes=_meshes(out, start, mesh))
+      run.add(out, meshes=meshes(out, start, mesh))
   replicated = jax.NamedSharding(mesh, P())
   train_step = jax.jit(
-    _train_step(config, plan, tx),
+    make_step(config, plan, tx),
     donate_argnums=0,
     out_shardings=(shardings, replicated, replicated),
   )
-  resample = _resampler(config, plan, shardings)
+  key = jax.random.key(config.seed)
+  resample = jax.jit(
+    functools.partial(make_resample(plan), key=key),
+    donate_argnums=0,
+    out_shardings=shardings,
+  )
+
+  def advance(state, batch, step):
+    state, metrics, logs = train_step(state, batch)
+    if resampling.is_due(step, config.resample_every, plan.steps):
+      state = resample(state, batch)
+    return state, metrics, logs
+
   writer = logging.MetricsWriter(
     metrics_file,
     start=start,
     steps=plan.steps,
     every=config.log_every,
     batch=config.batch,
-    show=lambda m: f'R² {m["r2"]:.3f}, L0 {m["l0"]:.1f}, dead {m["dead"]:.1%}',
+    show=progress,
   )
-  make = functools.partial(make_batch, plan, mesh)
-  with writer, preemption.watch() as should_stop, jax.set_mesh(mesh):
-    todo = range(start, plan.steps)
-    ahead = batches.prefetch(make, todo, depth=_LOADERS, threads=_LOADERS)
-    for step, batch in enumerate(ahead, start=start + 1):
-      state, metrics, logs = train_step(state, batch)
-      writer.add(step, logs, metrics)
-      if resampling.is_due(step, config.resample_every, plan.steps):
-        state = resample(state, batch)
-      is_stop = should_stop(step) and step < plan.steps
-      if is_stop or step % config.checkpoint_every == 0 or step == plan.steps:
-        checkpoint.save(manager, step, state)
-      if is_stop:
-        manager.wait_until_finished()
-        raise errors.Stopped(
-          f'Stopped by a signal after step {step} of {plan.steps}, which is '
-          'saved: the same command with --resume goes on from there.'
-        )
-  return state
+  return take_steps(advance, state, start, writer, config, plan, mesh, manager)
 
 
 def train(
@@ -337,7 +322,7 @@ def train(
   is_paired = config_lib.is_paired(config)
   plan = (paired_plan if is_paired else plan_lib).make_plan(config)
   mesh = sharding.make_mesh(config.mesh)
-  _check_mesh(plan, mesh)
+  check_mesh(plan, mesh)
   dictionary = os.path.join(out, DICTIONARY)
   if _open(out, config, resume):
     return dictionary
@@ -352,19 +337,14 @@ def train(
   # A collective: of several processes each holds but a part.
   variables = multihost_utils.process_allgather(trained, tiled=True)
   if processes.is_first():
-    made_by = {
-      'config': dataclasses.asdict(config),
-      'steps': plan.steps,
-      **_counts(plan),
-      'meshes': run.read(out).get('meshes', []),
-      'store_hash': plan.store_hash,
-      'environment': provenance.collect(),
-    }
-    free_norms = config.decoder_norm == 'free'
-    variables = finish(
-      plan, variables, free_norms=free_norms, is_averaged=average is not None
+    finishing.write(
+      dictionary,
+      config,
+      plan,
+      variables,
+      is_averaged=average is not None,
+      meshes=run.read(out).get('meshes', []),
     )
-    io.save(dictionary, plan.sae, variables, made_by, plan.sites)
   processes.wait_for(
     lambda: os.path.exists(os.path.join(dictionary, io.CONFIG))
   )

@@ -106,7 +106,7 @@ LAWS = ('none', 'width')
 
 
 def make_optimiser(
-  lr: float,
+  lr: float | optax.Schedule,
   steps: int,
   weight_decay: float,
   clip: float,
@@ -118,7 +118,7 @@ def make_optimiser(
   """An optimiser by name.
 
   Args:
-    lr: peak learning rate.
+    lr: peak learning rate; or the rate by step, in place of a schedule.
     steps: of the whole training.
     weight_decay: of every parameter, times the learning rate.
     clip: global norm to which gradients are clipped; 0 leaves them.
@@ -126,7 +126,7 @@ def make_optimiser(
     schedule: of `SCHEDULES`.
     warmup: share of the steps over which the learning rate rises.
   """
-  rates = schedule_of(schedule, lr, steps, warmup)
+  rates = lr if callable(lr) else schedule_of(schedule, lr, steps, warmup)
   return optax.chain(
     optax.clip_by_global_norm(clip) if clip else optax.identity(),
     OPTIMISERS[name](rates, weight_decay),

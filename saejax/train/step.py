@@ -71,6 +71,8 @@ def make_train_step(
   multi_topk: float = 0.0,
   ema: float = 0.0,
   free_norms: bool = False,
+  k: jax.Array | None = None,
+  stack: str | None = None,
 ) -> TrainStep:
   """Returns step(state, batch) -> (state, metrics, logs); jit it once.
 
@@ -79,16 +81,28 @@ def make_train_step(
   rows, plus `extra_loss` if there is one. Schedules of penalties are over
   `steps`. `anneal` moves k, of variants that select it; `multi_topk` weighs
   MultiTopK; `ema` is the decay of the state's average, if it has one;
-  `free_norms` leaves decoder rows any norm.
+  `free_norms` leaves decoder rows any norm. `k` is a mean number of codes to
+  select in place of the module's, which is at least as large; `stack` names
+  the axis along which steps of several SAEs are vmapped, if they are.
   """
   penalty = losses.PENALTIES.get(type(sae))
   # Shapes are those of the largest k that is ever selected.
   wide = sae if anneal is None else sae.clone(k=max(sae.k, anneal.start))
 
+  def budget(step):
+    if anneal is None:
+      return {} if k is None else {'budget': k}
+    return {'budget': anneal.k(step, steps, sae.k if k is None else k)}
+
   def loss_fn(params, state, batch, with_aux):
     variables = {'params': params, 'constants': state.constants}
-    k = {} if anneal is None else {'budget': anneal.k(state.step, steps, sae.k)}
-    out = wide.apply(variables, batch.x_BD, batch.modality_B, train=True, **k)
+    out = wide.apply(
+      variables,
+      batch.x_BD,
+      batch.modality_B,
+      train=True,
+      **budget(state.step),
+    )
     loss = losses.unexplained(batch, out)
     if penalty:
       loss += penalty(sae, batch, out, params, state.step / steps)
@@ -107,9 +121,12 @@ def make_train_step(
     grad = jax.value_and_grad(loss_fn, has_aux=True)
     if not aux_weight:
       return grad(state.params, state, batch, False)
+    is_any_dead = jnp.any(state.idle_S > dead_after)
+    if stack:  # One answer for all: vmap would compute both branches of two.
+      is_any_dead = lax.pmax(is_any_dead.astype(jnp.int32), stack) > 0
     # While no concept is dead, AuxK costs nothing.
     return lax.cond(
-      jnp.any(state.idle_S > dead_after),
+      is_any_dead,
       lambda *a: grad(*a, True),
       lambda *a: grad(*a, False),
       state.params,

@@ -18,10 +18,12 @@ from tests import planted
 from tests import saes
 from tests.experiments import programs
 from tests.experiments import server
+from tests.experiments import training_mistakes
 from tests.pipeline import class_stores
 
 RUNNER: programs.Programs
 N, D = 60, planted.D
+PROCESS_FLAGS = ['coordinator', 'distributed', 'num_processes', 'process_id']
 
 
 def setUpModule():
@@ -103,6 +105,8 @@ class FlagsTest(MistakeTest):
     )
     if 'mesh_flag()' in source:
       defined.append('mesh')
+    if 'process_flags()' in source:
+      defined += PROCESS_FLAGS
     self.assertNotEmpty(defined)
     self.assertCountEqual(help_of(program), defined)
     self.assertIn(f'./launch.sh {program}', done.stdout)
@@ -195,67 +199,7 @@ CASES = (
     '--image={d}/large.npy --text={d}/a.npy --dtype=float16',
     'beyond ±65504 in 1 of 60 rows, the first at row 5. Choose a --dtype',
   ),
-  ('train_sae', '--store={d}/none', 'There is no store at .*/none'),
-  ('train_sae', '--store={d}/run', 'run is not a store: it has no manifest'),
-  *(
-    ('train_sae', f'{STORE} {flags}', message)
-    for flags, message in (
-      (
-        '--k=65 --latents=64',
-        '--k=65 is larger than the dictionary: it has 64',
-      ),
-      ('--k=0', '--k=0 must be at least 1'),
-      ('--batch=0', '--batch=0 must be at least 1'),
-      ('--log_every=0', '--log_every=0 must be at least 1'),
-      ('--steps=0', '--steps and --epochs must be positive'),
-      ('--steps=3 --epochs=1', 'Give --steps or --epochs, not both'),
-      ('--latents=64 --expansion=2', 'Give --latents or --expansion, not both'),
-      ('--lr=0', '--lr must be positive'),
-      ('--clip=-1', '--clip must not be negative'),
-      ('--optimiser=sgd', '--optimiser=sgd: value should be one of'),
-      ('--ema=1', '--ema=1.0 must be at least 0 and below 1'),
-      ('--ema=0.9 --optimiser=schedule_free', 'ema=0.9 is not for --optimiser'),
-      ('--k_start=4 --k_anneal=0', '--k_anneal=0.0 must be above 0 and at mos'),
-      ('--arch=gated --k_start=4', '--k_start is not for --arch=gated: .*topk'),
-      ('--resample_every=0', '--resample_every=0 must be at least 1'),
-      ('--decoder_norm=free', 'decoder_norm=free is not for --arch=batch_topk'),
-      ('--b_dec_start=mean', 'b_dec_start=mean is of .*: add --use_b_dec'),
-      ('--weight_decay=-1', '--weight_decay must not be negative'),
-      ('--aux_k=0', '--aux_k=0 must be at least 1'),
-      ('--dead_after=-1', '--dead_after=-1 must be at least 1'),
-      ('--expansion=inf', '--expansion=inf: expected a number'),
-      ('--arch=magic', '--arch=magic: value should be one of'),
-      ('--arch=topk --l1=1', '--l1 is not for --arch=topk: it belongs to relu'),
-      ('--groups=0.5', '--groups is not for --arch=batch_topk: .*matryoshka'),
-      ('--arch=matryoshka --groups=a', '--groups=a must be numbers joined by'),
-      ('--arch=matryoshka --groups=2', '--groups=2.0 must be above 0 and at m'),
-      ('--arch=matryoshka --groups=', '--groups= must be numbers'),
-      ('--arch=nested_topk --budgets=a', '--budgets=a must be numbers joined'),
-      ('--weighting=reverse', '--weighting is not for --arch=batch_topk'),
-      ('--arch=nested_topk --weighting=up', '--weighting=up: value should be'),
-      ('--arch=jumprelu --l0=0', '--l0=0.0 must be above 0'),
-      ('--arch=p_anneal --p=1.5', '--p=1.5 must be above 0 and at most 1'),
-      ('--arch=relu --l1=nan', '--l1=nan: expected a number'),
-      ('--stream=image,sound', "has no stream 'sound'"),
-      ('--stream=', '--stream names no stream'),
-      ('--mix=image=nan,text=1', 'must give a positive weight to each of'),
-      ('--mix=image=1', r"a positive weight to each of \['image', 'text'\]"),
-      ('--mix=some', '--mix=some is not understood'),
-      ('--target=text', '--target is for --arch=transcoder, which reconstru'),
-      ('--arch=transcoder', '--arch=transcoder needs --target, the stream to'),
-      ('--crosscoder --align=1', '--align is not for --crosscoder: its stream'),
-      ('--align=1 --mix=equal', '--mix=equal is not for matched rows'),
-      ('--modality_dropout=1', '--modality_dropout=1.0 must be at least 0 and'),
-      ('--mesh=two', '--mesh=two is not understood'),
-      ('--mesh=64,1', 'needs 64 devices; there are 1'),
-      ('--mesh=0,1', 'A mesh is two positive numbers'),
-      ('--out={d}/run', 'holds another run. Add --resume'),
-      ('--out={d}/run --resume --k=3', r'other settings \(.*k: 2 → 3'),
-      ('--out={d}/store', 'store holds other files .*Choose an empty'),
-      ('--out={d}/a.npy', 'a.npy is a file; name a folder'),
-      ('--out={d}/a.npy/x', 'a.npy/x cannot be used: Not a directory'),
-    )
-  ),
+  *training_mistakes.CASES,
   *(
     (program, flags, message)
     for program in ('evaluate', 'analyse')

@@ -38,6 +38,27 @@ class FiguresTest(absltest.TestCase):
     self.energy_S = rng.random(200)
     self.energy_S[:20] = 0
 
+  def test_a_sweep_shows_all_but_what_diverged(self):
+    nothing = dict.fromkeys(('l0', 'r2', 'r2_low', 'r2_high'))
+    names = (('a', 'lr=1'), ('b', 'lr=2'), ('c', 'lr=1'))
+    points = [
+      {'member': member, 'series': series} | rest
+      for (member, series), rest in zip(
+        names, (point(8.0), nothing, point(4.0)), strict=True
+      )
+    ]
+    keys = ('member', 'series', 'l0', 'r2', 'r2_low', 'r2_high')
+    drawn = figures.sweep_curve([{k: p[k] for k in keys} for p in points])
+    drawn.save(self.folder, 'sweep')
+    with open(os.path.join(self.folder, 'sweep.csv'), newline='') as f:
+      rows = list(csv.DictReader(f))
+    self.assertEqual([row['member'] for row in rows], ['a', 'b', 'c'])
+    self.assertEqual((rows[0]['l0'], rows[1]['l0']), ('8.0', ''))
+    (axes,) = drawn.drawing.axes
+    (line,) = axes.containers
+    np.testing.assert_array_equal(line.lines[0].get_xdata(), [8, 4])
+    figures.sweep_curve([]).save(self.folder, 'none')
+
   def test_histograms_count_concepts_and_energy(self):
     drawn = figures.modality_histograms(
       self.score_S, self.energy_S, self.score_S[::-1], self.energy_S[::-1]

@@ -99,7 +99,7 @@ class CraftTest(parameterized.TestCase):
     _, variables = io.load(loop.train(asked, self.out))
     plan, mesh = plan_lib.make_plan(asked), sharding.make_mesh((1, 1))
     fresh, _ = state_lib.create(
-      plan.sae, loop._optimiser(asked, plan), plan.constants, 0, mesh,
+      plan.sae, loop.make_optimiser(asked, plan), plan.constants, 0, mesh,
       with_ema=True,
     )  # fmt: skip
     path = os.path.join(self.out, 'checkpoints')
@@ -134,7 +134,7 @@ class CraftTest(parameterized.TestCase):
       plan.b_dec_D, middle(np.concatenate(u_ND)), atol=0.02
     )
     state = state_lib.create(
-      plan.sae, loop._optimiser(asked, plan), plan.constants, 0,
+      plan.sae, loop.make_optimiser(asked, plan), plan.constants, 0,
       sharding.make_mesh((1, 1)), b_dec_D=plan.b_dec_D,
     )[0]  # fmt: skip
     pre = plan.sae.apply(

@@ -144,7 +144,7 @@ class ProcessesTest(absltest.TestCase):
         errors.UserError, '--mesh=4,2 has no device of 1 of the 2 processes'
       ),
     ):
-      loop._check_mesh(plan, mesh)
+      loop.check_mesh(plan, mesh)
 
 
 if __name__ == '__main__':
