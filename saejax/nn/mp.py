@@ -24,12 +24,13 @@ class MP(linear.LinearSAE):
   """Keeps what k greedy steps find in each row."""
 
   tied = True
+  pursue = staticmethod(ops.matching_pursuit)
 
   def codes(
     self, u_BD: jax.Array, pre_BS: jax.Array, *, train: bool
   ) -> types.Sparse:
     del pre_BS, train  # The same steps at inference.
-    values_BK, index_BK = ops.matching_pursuit(
+    values_BK, index_BK = self.pursue(
       self.without_bias(u_BD),
       self.w_dec,
       self.k,

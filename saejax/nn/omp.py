@@ -11,27 +11,11 @@ z the error has no slope in z, so the gradient of a reconstruction with z held
 fixed is the whole gradient.
 """
 
-import jax
-
 from saejax import ops
-from saejax import sharding
-from saejax import types
 from saejax.nn import mp
 
 
 class OMP(mp.MP):
   """Keeps the best non-negative fit of k greedy choices to each row."""
 
-  def codes(
-    self, u_BD: jax.Array, pre_BS: jax.Array, *, train: bool
-  ) -> types.Sparse:
-    del pre_BS, train  # The same steps at inference.
-    values_BK, index_BK = ops.orthogonal_pursuit(
-      self.without_bias(u_BD),
-      self.w_dec,
-      self.k,
-      dtype=self.dtype,
-      batch_axis=sharding.axis(sharding.DATA),
-      axis=sharding.axis(sharding.MODEL),
-    )
-    return types.Sparse(values_BK=values_BK, index_BK=index_BK)
+  pursue = staticmethod(ops.orthogonal_pursuit)
