@@ -92,6 +92,11 @@ flags.DEFINE_float(
   'a second reconstruction, by 4k codes; 0.125 in its paper, 0 for none.'
 )  # fmt: skip
 flags.DEFINE_string(
+  'rows', C.rows, 'Train on so many distinct rows of each stream, such as '
+  'image=1000,text=5000; with draw=1 on the next as many, which share none '
+  'with those of draw=0 [all].'
+)  # fmt: skip
+flags.DEFINE_string(
   'mix', C.mix, 'Rows of each stream in a batch: natural (as there are rows), '
   'equal, or weights such as image=1,text=5.'
 )  # fmt: skip

@@ -20,12 +20,12 @@ COLOURS = {
   'text': '#0072B2',
   'twin': '#009E73',
 }
-_SERIES = ('#D55E00', '#0072B2', '#009E73', '#CC79A7', '#E69F00', '#56B4E9')
+SERIES = ('#D55E00', '#0072B2', '#009E73', '#CC79A7', '#E69F00', '#56B4E9')
 _MARKERS = 'osD^v'  # As many as not to divide the colours: 30 are told apart.
 IMAGE_CUT, TEXT_CUT = 0.9, 0.1
 _BINS = 20
 _NAMED_CLASSES = 40  # More names than these cannot be read.
-_STYLE = {
+STYLE = {
   'font.size': 9,
   'axes.spines.top': False,
   'axes.spines.right': False,
@@ -59,14 +59,15 @@ class Figure:
   def svg(self) -> str:
     """The drawing as an element to stand in a page."""
     buffer = io.StringIO()
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
       self.drawing.savefig(buffer, format='svg', metadata={'Date': None})
     drawn = buffer.getvalue()
     return re.sub(r'<metadata>.*?</metadata>', '', drawn[drawn.index('<svg') :],
                   flags=re.DOTALL)  # fmt: skip
 
 
-def _axes(columns: int = 1, width: float = 7.2, height: float = 2.7):
+def panels(columns: int = 1, width: float = 7.2, height: float = 2.7):
+  """An empty drawing of panels side by side, and its axes; sizes in inches."""
   drawing = figure.Figure(figsize=(width, height), layout='constrained')
   return drawing, np.atleast_1d(drawing.subplots(1, columns))
 
@@ -79,8 +80,8 @@ def sparsity_curve(points: Sequence[Mapping[str, float]]) -> Figure:
       `image/r2`… and `text/r2`….
   """
   points = sorted(points, key=lambda p: p['l0'])
-  with rc_context(_STYLE):
-    drawing, (ax,) = _axes(width=5.4, height=3)
+  with rc_context(STYLE):
+    drawing, (ax,) = panels(width=5.4, height=3)
     for prefix, label, colour in (
       ('', 'all rows', '#222222'),
       ('image/', 'images', COLOURS['image']),
@@ -114,8 +115,8 @@ def sweep_curve(points: Sequence[Mapping[str, Any]]) -> Figure:
   """
   shown = [p for p in points if None not in p.values() and p['l0'] > 0]
   series = list(dict.fromkeys(p['series'] for p in shown))
-  with rc_context(_STYLE):
-    drawing, (ax,) = _axes(width=6.4, height=3.2)
+  with rc_context(STYLE):
+    drawing, (ax,) = panels(width=6.4, height=3.2)
     for i, name in enumerate(series):
       own = [p for p in shown if p['series'] == name]
       r2, low, high = (
@@ -123,7 +124,7 @@ def sweep_curve(points: Sequence[Mapping[str, Any]]) -> Figure:
       )
       ax.errorbar(
         [p['l0'] for p in own], r2, [r2 - low, high - r2], label=name,
-        color=_SERIES[i % len(_SERIES)], marker=_MARKERS[i % len(_MARKERS)],
+        color=SERIES[i % len(SERIES)], marker=_MARKERS[i % len(_MARKERS)],
         markersize=4, linestyle='none', elinewidth=1, capsize=2,
       )  # fmt: skip
     ax.set_xscale('log', base=2)
@@ -163,8 +164,8 @@ def modality_histograms(
   """
   live_S = np.isfinite(score_S)
   columns = {}
-  with rc_context(_STYLE):
-    drawing, axes = _axes(2)
+  with rc_context(STYLE):
+    drawing, axes = panels(2)
     for ax, name, of in (
       (axes[0], 'concepts', lambda energy_S: np.ones(len(energy_S))),
       (axes[1], 'energy', lambda energy_S: energy_S),
@@ -189,8 +190,8 @@ def gap_cosines(
   cosine_S: np.ndarray, energy_S: np.ndarray, floors: Mapping[str, float]
 ) -> Figure:
   """|cos| of concept directions to the gap direction, against their energy."""
-  with rc_context(_STYLE):
-    drawing, (ax,) = _axes(width=5.4, height=2.7)
+  with rc_context(STYLE):
+    drawing, (ax,) = panels(width=5.4, height=2.7)
     ax.scatter(cosine_S, energy_S, s=9, color='#444444', alpha=0.6, linewidth=0)
     ax.set_yscale('log')
     ax.set_xlim(0, 1)
@@ -209,8 +210,8 @@ def bridge_excess(
   b_P: np.ndarray, b0_P: np.ndarray, kind_P: Sequence[str]
 ) -> Figure:
   """B of the strongest bridges, split into what shuffled pairs give and not."""
-  with rc_context(_STYLE):
-    drawing, (ax,) = _axes(height=2.4)
+  with rc_context(STYLE):
+    drawing, (ax,) = panels(height=2.4)
     place = np.arange(len(b_P))
     ax.bar(place, b0_P, color='#c8c8c8', label='unpaired part B⁰')
     ax.bar(place, b_P - b0_P, bottom=b0_P, color='#444444', label='excess')
@@ -231,8 +232,8 @@ def recall_curves(
       'image_to_text' and its like.
   """
   columns = {'k': ks}
-  with rc_context(_STYLE):
-    drawing, (ax,) = _axes(width=5.4, height=3)
+  with rc_context(STYLE):
+    drawing, (ax,) = panels(width=5.4, height=3)
     for way, c in curves.items():
       colour = COLOURS[way.partition('_')[0]]
       ax.plot(ks, c['recall'], color=colour, label=way.replace('_', ' '))
@@ -263,8 +264,8 @@ def class_accuracy(columns: Mapping[str, Sequence], chance: float) -> Figure:
   order = order[columns['images'][order] > 0]
   columns = {name: values[order] for name, values in columns.items()}
   place, top1 = np.arange(len(order)), columns['top1']
-  with rc_context(_STYLE):
-    drawing, (ax,) = _axes(height=3)
+  with rc_context(STYLE):
+    drawing, (ax,) = panels(height=3)
     ax.errorbar(
       place, top1, [top1 - columns['low'], columns['high'] - top1],
       color=COLOURS['image'], ecolor=COLOURS['shared'], elinewidth=0.8,

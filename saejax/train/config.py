@@ -50,6 +50,7 @@ class TrainConfig:
   # Rows, and what is done to them first.
   store: str
   streams: tuple[str, ...] = ('image', 'text')
+  rows: str | None = None
   mix: str = 'natural'
   center: str = 'none'
   scale: str = 'none'
@@ -144,6 +145,10 @@ def _check_pairing(config: TrainConfig) -> None:
     raise errors.UserError(
       f'--modality_dropout={config.modality_dropout} must be at least 0 and '
       'below 1.'
+    )
+  if is_paired(config) and config.rows:
+    raise errors.UserError(
+      f'--rows={config.rows} is not for matched rows, which come as pairs.'
     )
   if is_paired(config) and config.mix != 'natural':
     raise errors.UserError(

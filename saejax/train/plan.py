@@ -18,6 +18,7 @@ from saejax.train import median
 from saejax.train import optimisers
 
 _SAMPLE = 8192  # Rows of which the mean or the median is taken.
+_ROWS_SEED = 0  # Of the order in which --rows takes them, for every run.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,6 +59,36 @@ def parse_mix(mix: str, streams: tuple[store_lib.Stream, ...], rows):
       f'--mix={mix} must give a positive weight to each of {names}.'
     )
   return tuple(weights[n] for n in names)
+
+
+def _chosen(given: str | None, streams) -> tuple[np.ndarray, ...]:
+  """Rows of `train` of each stream to train on, from `--rows`."""
+  rows = tuple(s.rows('train') for s in streams)
+  if given is None:
+    return rows
+  try:
+    asked = {k: int(v) for k, v in (p.split('=') for p in given.split(','))}
+  except ValueError:
+    asked = {}
+  draw = asked.pop('draw', 0)
+  names = [s.name for s in streams]
+  if set(asked) != set(names) or min(asked.values()) < 1 or draw < 0:
+    raise errors.UserError(
+      f'--rows={given} must give a number of rows of each of {names}, such as '
+      f'{",".join(f"{n}=1000" for n in names)}.'
+    )
+  chosen = []
+  for stream, rows_N in zip(streams, rows, strict=True):
+    n = asked[stream.name]
+    if (draw + 1) * n > len(rows_N):
+      raise errors.UserError(
+        f'--rows={given} needs {(draw + 1) * n} rows of {stream.name}; the '
+        f'store has {len(rows_N)} in train.'
+      )
+    places_n = np.arange(draw * n, (draw + 1) * n)
+    picked_n = batches.permute(places_n, len(rows_N), seed=_ROWS_SEED)
+    chosen.append(rows_N[np.sort(picked_n)])
+  return tuple(chosen)
 
 
 def standardise(
@@ -171,7 +202,7 @@ def make_plan(config: config_lib.TrainConfig) -> Plan:
   if len({s.d for s in streams}) != 1:
     widths = {s.name: s.d for s in streams}
     raise errors.UserError(f'Streams must have one width; got {widths}.')
-  rows = tuple(s.rows('train') for s in streams)
+  rows = _chosen(config.rows, streams)
   for stream, rows_n in zip(streams, rows, strict=True):
     if not len(rows_n):
       raise errors.UserError(
