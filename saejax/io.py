@@ -50,14 +50,15 @@ def save(
   Args:
     path: a folder, made if need be.
     sae: the module.
-    variables: what `sae.apply` takes: 'params' and 'constants'.
+    variables: what `sae.apply` takes, or what is trained: 'params' and
+      'constants'.
     provenance: anything JSON that says how it was made.
     sites: of a crosscoder or transcoder, in the order of their rows.
   """
   arch = next(k for k, v in nn.ARCHITECTURES.items() if type(sae) is v)
   arrays = {
     name: np.asarray(jax.device_get(array))
-    for collection in variables.values()
+    for collection in sae.materialise(variables).values()
     for name, array in collection.items()
   }
   if sae.tied:  # The format holds an encoder of every dictionary.

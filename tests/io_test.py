@@ -19,6 +19,9 @@ from tests.ops import orthogonal_test
 from tests.ops import pursuit_test
 
 BOTH = saes.MODALITIES
+BY_ROW = (
+  'topk', 'abs_topk', 'hierarchical_topk', 'nested_topk', 'archetypal',
+)  # fmt: skip
 
 
 def by_numpy(path: str, x_BD: np.ndarray, modality: int):
@@ -36,7 +39,7 @@ def by_numpy(path: str, x_BD: np.ndarray, modality: int):
     value_BS = np.maximum(value_BS, 0)
   if arch == 'abs_topk':
     size_BS = abs(pre_BS)
-  if arch in ('topk', 'abs_topk', 'hierarchical_topk', 'nested_topk'):
+  if arch in BY_ROW:
     least_BS = np.sort(size_BS, axis=1)[:, [-config['k'] - 1]]
   z_BS = np.where(size_BS > np.maximum(least_BS, 0), value_BS, 0) / scale
   if arch in ('mp', 'omp'):  # w_dec is w_enc, transposed.

@@ -27,6 +27,7 @@ SETTINGS = {
   'nested_topk': dict(k=3, settings={'budgets': (0.5,)}),
   'mp': dict(k=3),
   'omp': dict(k=3),
+  'archetypal': dict(k=3),
 }
 
 
