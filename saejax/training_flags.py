@@ -32,6 +32,10 @@ flags.DEFINE_float(
   f'[{nn.PAnneal.p}].'
 )  # fmt: skip
 flags.DEFINE_float(
+  'sparsity_warmup', None, 'For relu, gated and p_anneal: share of the steps '
+  f'over which the L1 penalty rises [{nn.ReLU.sparsity_warmup}].'
+)  # fmt: skip
+flags.DEFINE_float(
   'l0', None, 'For jumprelu: weight of L0 as a penalty, in place of --k.'
 )
 flags.DEFINE_float(

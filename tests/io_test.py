@@ -116,6 +116,15 @@ class RoundTripTest(parameterized.TestCase):
     )
     self.assertEqual({a.dtype.name for a in arrays.values()}, {'float32'})
 
+  def test_own_fields_that_a_file_lacks_have_their_defaults(self):
+    sae, variables = saes.make('relu')
+    io.save(self.path, sae, variables)
+    config = io.read_config(self.path)
+    del config['sparsity_warmup']
+    with open(f'{self.path}/config.json', 'w', encoding='utf-8') as f:
+      json.dump(config, f)
+    self.assertEqual(io.load(self.path)[0], sae)
+
   def test_a_full_disk_leaves_no_dictionary_that_looks_whole(self):
     full = OSError(errno.ENOSPC, 'No space left on device')
     with (

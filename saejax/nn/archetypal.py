@@ -6,7 +6,7 @@ Fel et al., *Archetypal SAE: adaptive and stable dictionary learning for concept
 extraction in large vision models* (RA-SAE), arXiv 2502.12892. C are points of
 the rows, which are not learned: centroids of k-means, in units of their root
 mean square norm, as δ is. Unlike TopK, a concept is a mixture Λ_i of them, but
-for Λ'_i, so that runs from other seeds find nearly the same dictionary.
+for Λ'_i, so that runs from other seeds agree more.
 
 The paper's dictionary has its points' norms, times one learned scalar. Here
 rows have unit norm, as those of every other variant, and there is no scalar:

@@ -38,8 +38,9 @@ _BOUNDS = {  # Above the first, or at least it; at most the second.
   'budgets': (0, 1),
   'cloud': (0, math.inf),
   'relax': (0, math.inf),
+  'sparsity_warmup': (0, 0.99),
 }
-_MAY_BE_LEAST = ('relax',)
+_MAY_BE_LEAST = ('relax', 'sparsity_warmup')
 _CHOICES = {'weighting': nn.NestedTopK.WEIGHTINGS}
 
 

@@ -43,6 +43,11 @@ CASES = (
       ('--arch=jumprelu --l0=0', '--l0=0.0 must be above 0'),
       ('--arch=p_anneal --p=1.5', '--p=1.5 must be above 0 and at most 1'),
       ('--arch=relu --l1=nan', '--l1=nan: expected a number'),
+      ('--sparsity_warmup=0.1', 'sparsity_warmup is not for .*: .*relu, gated'),
+      (
+        '--arch=relu --sparsity_warmup=1',
+        'warmup=1.0 must be at least 0 and a',
+      ),
       ('--cloud=9', '--cloud is not for --arch=batch_topk: .*archetypal'),
       ('--arch=archetypal --cloud=0', '--cloud=0 must be above 0'),
       ('--arch=archetypal --cloud=9999', '--cloud=9999 is more than the .* ro'),
