@@ -9,9 +9,11 @@ import jax
 import numpy as np
 import scipy.optimize
 
+from saejax import encode
 from saejax import io
 from saejax import nn
 from saejax import sharding
+from saejax import store
 from saejax.train import finishing
 from saejax.train import loop
 from saejax.train import plan as plan_lib
@@ -125,7 +127,7 @@ class RunTest(parameterized.TestCase):
 
   def config(self, **changes):
     asked = dict(arch='archetypal', k=3, lr=5e-3, settings={'cloud': 100})
-    return loop_test.config(self.store, **(asked | changes))
+    return loop_test.config(**({'path': self.store} | asked | changes))
 
   def steps(self, config, n: int):
     """The plan and the states after each of n steps."""
@@ -215,6 +217,36 @@ class RunTest(parameterized.TestCase):
     np.testing.assert_allclose(
       io.load(again)[1]['params']['w_dec'], saved['params']['w_dec'], atol=1e-6
     )
+
+  def test_a_planted_dictionary_is_recovered(self):
+    data = planted.sample(loop_test.N)
+    rows = data.image_ND, data.text_ND
+    path = planted.write_store(f'{self.out}-store', *rows)
+    asked = self.config(path=path, steps=600, settings={})
+    sae, variables = io.load(loop.train(asked, self.out))
+    cosine_S = loop_test.matched_cosines(
+      data.atoms_SD, np.asarray(variables['params']['w_dec'])
+    )
+    self.assertGreater(np.mean(cosine_S), 0.95, np.sort(cosine_S))
+    self.assertGreater(np.mean(cosine_S > 0.95), 0.8, np.sort(cosine_S))
+    stream = store.Store(path)['text']
+    encoded = encode.encode(sae, variables, stream, stream.rows('test'))
+    spread = ((encoded.x_nD - encoded.x_nD.mean(0)) ** 2).sum()
+    self.assertGreater(1 - encoded.error_n.sum() / spread, 0.85)
+    # Rows have 2.5 concepts: those without a third positive code are padded.
+    self.assertLessEqual(np.diff(encoded.z_nS.indptr).max(), 3)
+
+  def test_resuming_gives_the_same_bits(self):
+    whole = loop.train(self.config(steps=24), self.out)
+    part, other = (
+      self.config(steps=24, checkpoint_every=10),
+      f'{self.out}-parts',
+    )
+    with self.assertRaises(loop_test.Stop), loop_test.stop_at(17):
+      loop.train(part, other)
+    resumed = loop.train(part, other, resume=True)
+    read = lambda path: open(os.path.join(path, io.WEIGHTS), 'rb').read()
+    self.assertEqual(read(whole), read(resumed))
 
   def test_seeds_agree_more_than_those_of_topk(self):
     agree = {}
