@@ -50,14 +50,15 @@ def save(
   Args:
     path: a folder, made if need be.
     sae: the module.
-    variables: what `sae.apply` takes: 'params' and 'constants'.
+    variables: what `sae.apply` takes, or what is trained: 'params' and
+      'constants'.
     provenance: anything JSON that says how it was made.
     sites: of a crosscoder or transcoder, in the order of their rows.
   """
   arch = next(k for k, v in nn.ARCHITECTURES.items() if type(sae) is v)
   arrays = {
     name: np.asarray(jax.device_get(array))
-    for collection in variables.values()
+    for collection in sae.materialise(variables).values()
     for name, array in collection.items()
   }
   if sae.tied:  # The format holds an encoder of every dictionary.
@@ -122,9 +123,12 @@ def load(path: str | os.PathLike[str]) -> tuple[nn.LinearSAE, types.ArrayTree]:
   config = read_config(path)
   try:
     arch = config['arch']
-    names = (*_FIELDS, *nn.own_fields(arch))
+    # What older files lack of a variant's own fields has its default.
+    own = [name for name in nn.own_fields(arch) if name in config]
     as_tuple = lambda v: tuple(v) if isinstance(v, list) else v
-    sae = nn.ARCHITECTURES[arch](**{n: as_tuple(config[n]) for n in names})
+    sae = nn.ARCHITECTURES[arch](
+      **{name: as_tuple(config[name]) for name in (*_FIELDS, *own)}
+    )
     expected = jax.eval_shape(
       lambda: sae.init(jax.random.key(0), method=lambda module: module.w_dec)
     )

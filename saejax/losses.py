@@ -112,7 +112,6 @@ Penalty = Callable[
   jax.Array,
 ]
 _MORE = 4  # Codes of MultiTopK, in units of k.
-_WARMUP = 0.05  # Share of the steps over which λ rises.
 _SMALL, _TINY = 1e-3, 1e-12
 
 
@@ -125,21 +124,23 @@ def norms(
   return z_BS * norm_S[None] / unit
 
 
-def _warm(progress: jax.Array) -> jax.Array:
-  return jnp.minimum(progress / _WARMUP, 1.0)
+def _warm(sae, progress: jax.Array) -> jax.Array | float:
+  warmup = sae.sparsity_warmup
+  return jnp.minimum(progress / warmup, 1.0) if warmup else 1.0
 
 
 def l1(sae, batch, out, params, progress) -> jax.Array:
   """λ Σ z_i ‖d_i‖ of ReLU, the mean over rows."""
   z_BS = out.aux['codes'].z_BS
   total = jnp.sum(norms(batch, out, params, z_BS)) / z_BS.shape[0]
-  return sae.l1 * _warm(progress) * total
+  return sae.l1 * _warm(sae, progress) * total
 
 
 def annealed(sae, batch, out, params, progress) -> jax.Array:
   """Σ (z_i ‖d_i‖)^p of p-annealing, at the size of the L1 penalty."""
   size = lax.stop_gradient(l1(sae, batch, out, params, progress))
-  fallen = jnp.clip((progress - _WARMUP) / (1 - _WARMUP), 0.0, 1.0)
+  start = sae.sparsity_warmup
+  fallen = jnp.clip((progress - start) / (1 - start), 0.0, 1.0)
   p = 1 - (1 - sae.p) * fallen
   z_BS = norms(batch, out, params, out.aux['codes'].z_BS)
   # The slope of z^p is infinite at 0; from 1e-3 of the spread on it is not.
@@ -176,7 +177,7 @@ def gate(sae, batch, out, params, progress) -> jax.Array:
   error = _unexplained_by(
     sae, batch, out, frozen, types.Dense(gate_BS), frozen['w_dec']
   )
-  return sae.l1 * _warm(progress) * total + error
+  return sae.l1 * _warm(sae, progress) * total + error
 
 
 def nested(sae, batch, out, params, progress) -> jax.Array:

@@ -19,7 +19,8 @@ program.required('store', 'Folder of the store.')
 flags.DEFINE_enum(
   'arch', C.arch, list(nn.ARCHITECTURES), 'Variant: k concepts a row (topk; '
   'abs_topk, of either sign; hierarchical_topk and nested_topk, whose largest '
-  'codes reconstruct by themselves; mp and omp, chosen one after another), or '
+  'codes reconstruct by themselves; mp and omp, chosen one after another; '
+  'archetypal, whose concepts are near mixtures of points of the rows), or '
   'on average (batch_topk; matryoshka, whose first concepts reconstruct by '
   'themselves; jumprelu, whose thresholds are learned); or as many as an L1 '
   'penalty leaves (relu, gated, p_anneal). topk with an encoder for each '
@@ -29,6 +30,10 @@ flags.DEFINE_enum(
 flags.DEFINE_float(
   'p', None, 'For p_anneal: exponent that the penalty ends with '
   f'[{nn.PAnneal.p}].'
+)  # fmt: skip
+flags.DEFINE_float(
+  'sparsity_warmup', None, 'For relu, gated and p_anneal: share of the steps '
+  f'over which the L1 penalty rises [{nn.ReLU.sparsity_warmup}].'
 )  # fmt: skip
 flags.DEFINE_float(
   'l0', None, 'For jumprelu: weight of L0 as a penalty, in place of --k.'
@@ -49,6 +54,14 @@ flags.DEFINE_enum(
   'weighting', None, list(nn.NestedTopK.WEIGHTINGS), 'For nested_topk: of '
   'budgets in the loss; reverse favours the smallest '
   f'[{nn.NestedTopK.weighting}].'
+)  # fmt: skip
+flags.DEFINE_integer(
+  'cloud', None, 'For archetypal: points, centroids of rows, of which concepts '
+  'are mixtures [8 times the width, at most the rows].'
+)  # fmt: skip
+flags.DEFINE_float(
+  'relax', None, 'For archetypal: how far a concept may lie from a mixture, in '
+  f'units of the points\' norm [{nn.Archetypal.relax:g}].'
 )  # fmt: skip
 flags.DEFINE_integer('data_seed', C.data_seed, 'Of the order of rows.')
 flags.DEFINE_integer('steps', C.steps, 'Training steps.')
@@ -81,15 +94,16 @@ flags.DEFINE_float(
   'which is saved in their place; 0 keeps none.'
 )  # fmt: skip
 flags.DEFINE_integer(
-  'k_start', C.k_start, 'For topk, batch_topk and matryoshka: k at the first '
-  'step, from where it moves to --k [--k].'
+  'k_start', C.k_start, 'For topk, batch_topk, matryoshka and archetypal: k at '
+  'the first step, from where it moves to --k [--k].'
 )  # fmt: skip
 flags.DEFINE_float(
   'k_anneal', C.k_anneal, 'Share of the steps over which k moves.'
 )
 flags.DEFINE_float(
-  'multi_topk', C.multi_topk, 'For topk, batch_topk and matryoshka: weight of '
-  'a second reconstruction, by 4k codes; 0.125 in its paper, 0 for none.'
+  'multi_topk', C.multi_topk, 'For topk, batch_topk, matryoshka and '
+  'archetypal: weight of a second reconstruction, by 4k codes; 0.125 in its '
+  'paper, 0 for none.'
 )  # fmt: skip
 flags.DEFINE_string(
   'rows', C.rows, 'Train on so many distinct rows of each stream, such as '

@@ -19,6 +19,9 @@ from tests.ops import orthogonal_test
 from tests.ops import pursuit_test
 
 BOTH = saes.MODALITIES
+BY_ROW = (
+  'topk', 'abs_topk', 'hierarchical_topk', 'nested_topk', 'archetypal',
+)  # fmt: skip
 
 
 def by_numpy(path: str, x_BD: np.ndarray, modality: int):
@@ -36,7 +39,7 @@ def by_numpy(path: str, x_BD: np.ndarray, modality: int):
     value_BS = np.maximum(value_BS, 0)
   if arch == 'abs_topk':
     size_BS = abs(pre_BS)
-  if arch in ('topk', 'abs_topk', 'hierarchical_topk', 'nested_topk'):
+  if arch in BY_ROW:
     least_BS = np.sort(size_BS, axis=1)[:, [-config['k'] - 1]]
   z_BS = np.where(size_BS > np.maximum(least_BS, 0), value_BS, 0) / scale
   if arch in ('mp', 'omp'):  # w_dec is w_enc, transposed.
@@ -112,6 +115,15 @@ class RoundTripTest(parameterized.TestCase):
       | ({'r_mag': (saes.S,), 'b_mag': (saes.S,)} if arch == 'gated' else {}),
     )
     self.assertEqual({a.dtype.name for a in arrays.values()}, {'float32'})
+
+  def test_own_fields_that_a_file_lacks_have_their_defaults(self):
+    sae, variables = saes.make('relu')
+    io.save(self.path, sae, variables)
+    config = io.read_config(self.path)
+    del config['sparsity_warmup']
+    with open(f'{self.path}/config.json', 'w', encoding='utf-8') as f:
+      json.dump(config, f)
+    self.assertEqual(io.load(self.path)[0], sae)
 
   def test_a_full_disk_leaves_no_dictionary_that_looks_whole(self):
     full = OSError(errno.ENOSPC, 'No space left on device')

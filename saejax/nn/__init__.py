@@ -3,6 +3,7 @@
 import dataclasses
 
 from saejax.nn.abs_topk import AbsTopK
+from saejax.nn.archetypal import Archetypal
 from saejax.nn.batch_topk import BatchTopK
 from saejax.nn.gated import Gated
 from saejax.nn.hierarchical_topk import HierarchicalTopK
@@ -28,6 +29,7 @@ ARCHITECTURES: dict[str, type[LinearSAE]] = {
   'nested_topk': NestedTopK,
   'mp': MP,
   'omp': OMP,
+  'archetypal': Archetypal,
   'jumprelu': JumpReLU,
   'relu': ReLU,
   'gated': Gated,
@@ -49,6 +51,7 @@ __all__ = [
   'MP',
   'OMP',
   'AbsTopK',
+  'Archetypal',
   'BatchTopK',
   'Gated',
   'HierarchicalTopK',

@@ -21,9 +21,11 @@ class Gated(linear.LinearSAE):
 
   Attributes:
     l1: λ, as of ReLU, on the gate's pre-activations.
+    sparsity_warmup: share of the steps over which λ rises to its value.
   """
 
   l1: float = 0.3
+  sparsity_warmup: float = 0.05
   meets_k = False
 
   def setup(self):

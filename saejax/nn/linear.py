@@ -67,6 +67,35 @@ class LinearSAE(nn.Module):
     )
     self.scale_M = self.variable('constants', 'scale', jnp.ones, (m,))
 
+  # What is trained may differ from what `apply` takes: pure functions of
+  # variables, which need no scope.
+
+  @nn.nowrap
+  def parametrise(
+    self, variables: types.ArrayTree, key: jax.Array
+  ) -> types.ArrayTree:
+    """Variables to train, of those of `init` with the run's constants."""
+    del key
+    return variables
+
+  @nn.nowrap
+  def materialise(self, variables: types.ArrayTree) -> types.ArrayTree:
+    """Variables that `apply` and files take, of those in training."""
+    return variables
+
+  @nn.nowrap
+  def tangent(
+    self, grads: types.ArrayTree, params: types.ArrayTree
+  ) -> types.ArrayTree:
+    """Gradients without what would only change the norms of decoder rows."""
+    w_dec = ops.remove_parallel(grads['w_dec'], params['w_dec'])
+    return grads | {'w_dec': w_dec}
+
+  @nn.nowrap
+  def constrain(self, params: types.ArrayTree) -> types.ArrayTree:
+    """Parameters in training, put where they may be: unit decoder rows."""
+    return params | {'w_dec': ops.unit_rows(params['w_dec'])}
+
   def activate(self, pre_BS: jax.Array, *, train: bool) -> types.Codes:
     """Pre-activations to codes, on the scale the encoder reads.
 

@@ -2,7 +2,7 @@
 
 The penalty is λ Σ z_i ‖d_i‖, weighted by the norms of the decoder's rows, so
 that codes cannot shrink at the cost of longer rows (Conerly et al., *Update on
-how we train SAEs*, Anthropic, April 2024). λ rises over the first 5 % of steps.
+how we train SAEs*, Anthropic, April 2024). λ rises over the first steps.
 Unlike TopK, nothing sets the number of active concepts: λ does, and `k` is
 ignored.
 """
@@ -19,9 +19,11 @@ class ReLU(linear.LinearSAE):
   Attributes:
     l1: λ, for codes in units of the rows' spread √E‖u − ū‖². The paper's λ,
       for rows of norm √D, is l1·√D.
+    sparsity_warmup: share of the steps over which λ rises to its value.
   """
 
   l1: float = 0.1
+  sparsity_warmup: float = 0.05
   meets_k = False
 
   def activate(self, pre_BS: jax.Array, *, train: bool) -> types.Dense:

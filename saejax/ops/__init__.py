@@ -6,6 +6,7 @@ Each works with no mesh; where its arrays are split over a mesh, name the axes:
 
 from saejax.ops.jumprelu import heaviside
 from saejax.ops.jumprelu import jump_relu
+from saejax.ops.kmeans import kmeans
 from saejax.ops.nested import nested_errors
 from saejax.ops.orthogonal import orthogonal_pursuit
 from saejax.ops.packed import packed_batch_top_k
@@ -25,6 +26,7 @@ __all__ = [
   'fired',
   'heaviside',
   'jump_relu',
+  'kmeans',
   'matching_pursuit',
   'nested_errors',
   'orthogonal_pursuit',

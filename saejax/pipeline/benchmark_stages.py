@@ -11,7 +11,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from saejax import losses
 from saejax.pipeline import benchmark_steps
@@ -19,12 +18,14 @@ from saejax.pipeline import timing
 from saejax.train import step as step_lib
 
 
-def _updater(tx: optax.GradientTransformation, state) -> Callable[[Any], Any]:
+def _updater(ours: benchmark_steps.Ours) -> Callable[[Any], Any]:
   """A function of gradients that moves a copy of the parameters in place."""
 
   fast = jax.jit(
-    lambda held, grads: step_lib.move(tx, *held, grads), donate_argnums=0
+    lambda held, grads: step_lib.move(ours.sae, ours.tx, *held, grads),
+    donate_argnums=0,
   )
+  state = ours.state
   held = jax.tree.map(jnp.copy, (state.params, state.opt_state))
 
   def call(grads):
@@ -69,7 +70,7 @@ def _pieces(ours: benchmark_steps.Ours) -> dict[str, Callable[[], Any]]:
   backward = jax.jit(lambda pullback, g: pullback(g)[0])
   one = jnp.ones_like(loss)
   grads = backward(pullback, one)
-  update = _updater(ours.tx, state)
+  update = _updater(ours)
   calls = {
     'load': lambda: ours.place(x_BD),
     'encode': lambda: encode(state.variables, *rows),

@@ -14,7 +14,7 @@ B_DEC_STARTS = ('zero', 'mean', 'median')
 DECODER_NORMS = ('unit', 'free')
 # Variants that select the k largest codes, and those whose decoder's norms can
 # be folded into their codes: no concept is compared with another.
-SELECTING = ('topk', 'batch_topk', 'matryoshka')
+SELECTING = ('topk', 'batch_topk', 'matryoshka', 'archetypal')
 FOLDABLE = ('relu', 'jumprelu', 'gated', 'p_anneal')
 # Those with one encoder, `w_enc`, of the decoder's width.
 ONE_ENCODER = tuple(
@@ -22,19 +22,25 @@ ONE_ENCODER = tuple(
   for arch, module in nn.ARCHITECTURES.items()
   if arch not in ('modality_encoders', 'transcoder') and not module.tied
 )
+# Those whose concepts can begin anew at any row.
+RESAMPLED = tuple(arch for arch in ONE_ENCODER if arch != 'archetypal')
 # Flags of variants' own fields, by variant.
 OWN_FLAGS = {
   arch: tuple(n for n in nn.own_fields(arch) if n not in module.derived)
   for arch, module in nn.ARCHITECTURES.items()
 }
-_BOUNDS = {  # Above the first, and at most the second.
+_BOUNDS = {  # Above the first, or at least it; at most the second.
   'l1': (0, math.inf),
   'l0': (0, math.inf),
   'bandwidth': (0, math.inf),
   'p': (0, 1),
   'groups': (0, 1),
   'budgets': (0, 1),
+  'cloud': (0, math.inf),
+  'relax': (0, math.inf),
+  'sparsity_warmup': (0, 0.99),
 }
+_MAY_BE_LEAST = ('relax', 'sparsity_warmup')
 _CHOICES = {'weighting': nn.NestedTopK.WEIGHTINGS}
 
 
@@ -121,6 +127,11 @@ def _check_pairing(config: TrainConfig) -> None:
       if getattr(config, name):
         raise errors.UserError(f'--{name} is not for {why}.')
 
+  if config.arch == 'archetypal' and is_paired(config):
+    raise errors.UserError(
+      '--arch=archetypal is not for matched rows: its points stand for single '
+      'rows. Use --arch=topk.'
+    )
   is_transcoder = config.arch == 'transcoder'
   if is_transcoder != bool(config.target):
     raise errors.UserError(
@@ -175,9 +186,11 @@ def own_settings(config: TrainConfig) -> dict[str, Any]:
       continue
     least, most = _BOUNDS[name]
     for number in value if isinstance(value, (tuple, list)) else (value,):
-      if not least < number <= most:
+      is_least = number == least and name in _MAY_BE_LEAST
+      if not (least < number <= most or is_least):
+        word = 'at least' if name in _MAY_BE_LEAST else 'above'
         raise errors.UserError(
-          f'--{name}={number} must be above {least:g}'
+          f'--{name}={number} must be {word} {least:g}'
           + (f' and at most {most:g}.' if most < math.inf else '.')
         )
   as_tuple = lambda v: tuple(v) if isinstance(v, list) else v
@@ -243,7 +256,7 @@ def _check_fit(config: TrainConfig) -> None:
     ('k_start', config.k_start is not None, SELECTING),
     ('multi_topk', config.multi_topk, SELECTING),
     ('decoder_norm=free', config.decoder_norm == 'free', FOLDABLE),
-    ('resample_every', config.resample_every, ONE_ENCODER),
+    ('resample_every', config.resample_every, RESAMPLED),
     ('b_dec_start', config.b_dec_start != 'zero', ONE_ENCODER),
   ):
     if is_used and config.arch not in archs:

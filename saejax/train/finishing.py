@@ -11,7 +11,6 @@ import numpy as np
 
 from saejax import io
 from saejax import nn
-from saejax import ops
 from saejax import provenance
 from saejax import types
 from saejax.data import pairs as pairs_lib
@@ -81,15 +80,16 @@ def finish(
   """Variables of the host as they are saved: the threshold calibrated on `val`.
 
   Decoder rows have unit norm: what averaging took of it is given back, and
-  free norms go into the codes.
+  free norms go into the codes. A dictionary that follows from other parameters
+  is in their place.
   """
   variables = jax.tree.map(jax.numpy.asarray, variables)
   params = variables['params']
   if free_norms:
     variables['params'] = folding.fold_norms(params)
   elif is_averaged:
-    w_dec = ops.unit_rows(params['w_dec'])
-    variables['params'] = params | {'w_dec': w_dec}
+    variables['params'] = plan.sae.constrain(params)
+  variables = plan.sae.materialise(variables)
   if 'threshold' in variables['constants']:
     threshold = calibrate.exact_threshold(
       lambda: _val_preactivations(plan, variables), plan.sae.k

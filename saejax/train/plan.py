@@ -5,11 +5,13 @@ import dataclasses
 import math
 from typing import Any
 
+import jax
 import numpy as np
 
 from saejax import errors
 from saejax import io
 from saejax import nn
+from saejax import ops
 from saejax import store as store_lib
 from saejax.data import batches
 from saejax.data import pairs as pairs_lib
@@ -19,6 +21,8 @@ from saejax.train import optimisers
 
 _SAMPLE = 8192  # Rows of which the mean or the median is taken.
 _ROWS_SEED = 0  # Of the order in which --rows takes them, for every run.
+_ROWS_A_POINT = 8  # Rows that k-means reads, at most, for each of its points.
+_POINTS = 8  # Points of a cloud, at most, in units of the width.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -173,25 +177,46 @@ def learning_rate(
   )
 
 
+def first_rows(
+  n: int, mixture: batches.Mixture, modality_of, constants
+) -> np.ndarray:
+  """Standardised rows [n, D], the first that training would see."""
+  modality_N, x_ND = [], []
+  for step in range(math.ceil(n / mixture.batch)):
+    which_B, rows_B = mixture.rows_of(step)
+    x_ND.append(mixture.take(which_B, rows_B))
+    modality_N.append(np.asarray(modality_of)[which_B])
+  modality_N = np.concatenate(modality_N)[:n]
+  u_ND = np.concatenate(x_ND)[:n] - constants['center'][modality_N]
+  return u_ND * constants['scale'][modality_N, None]
+
+
 def b_dec_start(
-  how: str,
-  mixture: batches.Mixture | pairs_lib.PairedMixture,
-  modality_of,
-  constants,
+  how: str, mixture: batches.Mixture, modality_of, constants
 ) -> np.ndarray | None:
   """The mean or median [D] of standardised rows, as training would see them."""
   if how == 'zero':
     return None
-  modality_N, x_ND = [], []
-  for step in range(math.ceil(_SAMPLE / mixture.batch)):
-    which_B, rows_B = mixture.rows_of(step)
-    x_ND.append(mixture.take(which_B, rows_B))
-    modality_N.append(np.asarray(modality_of)[which_B])
-  modality_N = np.concatenate(modality_N)[:_SAMPLE]
-  u_ND = np.concatenate(x_ND)[:_SAMPLE] - constants['center'][modality_N]
-  u_ND *= constants['scale'][modality_N, None]
+  u_ND = first_rows(_SAMPLE, mixture, modality_of, constants)
   find = {'mean': lambda x: x.mean(0), 'median': median.geometric_median}[how]
   return find(u_ND).astype(np.float32)
+
+
+def make_cloud(
+  config: config_lib.TrainConfig, mixture: batches.Mixture, *standard
+) -> np.ndarray:
+  """Points [M, D] of standardised rows, of mean square norm 1."""
+  total = sum(map(len, mixture.rows))
+  m = config.settings.get('cloud') or min(_POINTS * mixture.streams[0].d, total)
+  if m > total:
+    raise errors.UserError(
+      f'--cloud={m} is more than the {total} rows it is to stand for.'
+    )
+  u_ND = first_rows(min(_ROWS_A_POINT * m, total), mixture, *standard)
+  key = jax.random.key(config.data_seed)
+  cloud_MD = np.asarray(ops.kmeans(key, u_ND, m))
+  square = np.mean(np.sum(cloud_MD**2, axis=1))
+  return cloud_MD / np.sqrt(np.maximum(square, 1e-30))
 
 
 def make_plan(config: config_lib.TrainConfig) -> Plan:
@@ -233,6 +258,9 @@ def make_plan(config: config_lib.TrainConfig) -> Plan:
     shares=shares,
     seed=config.data_seed,
   )
+  if config.arch == 'archetypal':
+    constants['cloud'] = make_cloud(config, mixture, modality_of, constants)
+    fields['cloud'] = len(constants['cloud'])
   return Plan(
     sae=nn.ARCHITECTURES[config.arch](**fields),
     mixture=mixture,

@@ -20,8 +20,8 @@ class TrainState:
   Attributes:
     step: steps taken.
     params: trained parameters.
-    constants: centre, scale and threshold; saved with the dictionary, moved by
-      no gradient.
+    constants: centre, scale and threshold, saved with the dictionary, and what
+      parameters are mixtures of; moved by no gradient.
     opt_state: the optimiser's.
     idle_S: rows since each concept was last active.
     ema: the moving average of `params`, or None where none is kept.
@@ -42,7 +42,7 @@ class TrainState:
 def _start_at(params: types.ArrayTree, b_dec_D: jax.Array) -> types.ArrayTree:
   """A decoder bias, and the encoder's that makes it read x − b_dec."""
   # The encoder is still the decoder's transpose.
-  return {'b_dec': b_dec_D, 'b_enc': -params['w_dec'] @ b_dec_D}
+  return {'b_dec': b_dec_D, 'b_enc': -params['w_enc'] @ b_dec_D}
 
 
 def make_init(
@@ -59,13 +59,15 @@ def make_init(
     # Touching one parameter makes them all, without a row to encode: a single
     # row could not be split over a mesh.
     variables = sae.init(key, method=lambda module: module.w_dec)
-    params = variables['params']
+    made = variables | {'constants': variables['constants'] | constants}
+    made = sae.parametrise(made, key)
+    params = made['params']
     if b_dec_D is not None:
       params = params | _start_at(params, jnp.asarray(b_dec_D))
     return TrainState(
       step=jnp.int32(0),
       params=params,
-      constants=variables['constants'] | constants,
+      constants=made['constants'],
       opt_state=tx.init(params),
       idle_S=jnp.zeros((sae.s,), jnp.int32),
       ema=jax.tree.map(jnp.copy, params) if with_ema else None,

@@ -10,7 +10,6 @@ import optax
 from saejax import losses
 from saejax import metrics as metrics_lib
 from saejax import nn
-from saejax import ops
 from saejax import types
 from saejax.train import averaging
 from saejax.train import schedules
@@ -38,21 +37,21 @@ def follow_threshold(
 
 
 def move(
+  sae: nn.LinearSAE,
   tx: optax.GradientTransformation,
   params: types.ArrayTree,
   opt_state: optax.OptState,
   grads: types.ArrayTree,
   free_norms: bool = False,
 ) -> tuple[types.ArrayTree, optax.OptState]:
-  """Parameters after one update, where they may be: decoder rows unit unless
-  norms are free, thresholds not negative."""
-  w_dec = params['w_dec']
+  """Parameters after one update, where they may be: as the module says unless
+  decoder norms are free, thresholds not negative."""
   if not free_norms:
-    grads = grads | {'w_dec': ops.remove_parallel(grads['w_dec'], w_dec)}
+    grads = sae.tangent(grads, params)
   updates, opt_state = tx.update(grads, opt_state, params)
   params = optax.apply_updates(params, updates)
   if not free_norms:
-    params = params | {'w_dec': ops.unit_rows(params['w_dec'])}
+    params = sae.constrain(params)
   if 'threshold' in params:
     params = params | {'threshold': jnp.maximum(params['threshold'], 0)}
   return params, opt_state
@@ -95,7 +94,9 @@ def make_train_step(
     return {'budget': anneal.k(step, steps, sae.k if k is None else k)}
 
   def loss_fn(params, state, batch, with_aux):
-    variables = {'params': params, 'constants': state.constants}
+    trained = {'params': params, 'constants': state.constants}
+    variables = sae.materialise(trained)
+    params = variables['params']
     out = wide.apply(
       variables,
       batch.x_BD,
@@ -137,7 +138,7 @@ def make_train_step(
   def train_step(state: TrainState, batch: types.Batch):
     (loss, (codes, unscaled, metrics)), grads = gradients(state, batch)
     params, opt_state = move(
-      tx, state.params, state.opt_state, grads, free_norms
+      sae, tx, state.params, state.opt_state, grads, free_norms
     )
     constants = state.constants
     if 'threshold' in constants:

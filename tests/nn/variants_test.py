@@ -68,6 +68,18 @@ class L1Test(parameterized.TestCase):
     np.testing.assert_allclose(at(0.02), 0.4 * at(0.05), rtol=1e-5)
     np.testing.assert_allclose(at(1.0), at(0.05), rtol=1e-5)
 
+  @parameterized.parameters('relu', 'p_anneal', 'gated')
+  def test_the_share_of_steps_over_which_it_rises_may_be_told(self, arch):
+    def at(progress, warmup, l1=1.0):
+      sae, variables = saes.make(arch, sparsity_warmup=warmup, l1=l1)
+      return float(run(sae, variables, progress=progress)[0])
+
+    sparsity = lambda *a: at(*a) - at(*a, l1=0.0)  # Gated adds an error.
+    whole = sparsity(0.0, 0.0)
+    self.assertGreater(whole, 0.01)
+    np.testing.assert_allclose(sparsity(0.1, 0.4), whole / 4, rtol=1e-4)
+    np.testing.assert_allclose(sparsity(0.5, 0.4), whole, rtol=1e-4)
+
   def test_annealing_starts_as_l1_and_ends_flatter(self):
     sae, variables = saes.make('p_anneal', l1=0.3)
     relu, _ = saes.make('relu', l1=0.3)

@@ -88,7 +88,9 @@ class SweepTest(parameterized.TestCase):
   def members(self, *changes, **shared):
     return [member(self.store, **(shared | c)) for c in changes]
 
-  @parameterized.parameters('topk', 'batch_topk', 'relu', 'jumprelu')
+  @parameterized.parameters(
+    'topk', 'batch_topk', 'relu', 'jumprelu', 'archetypal'
+  )
   def test_members_are_their_own_single_runs(self, arch):
     changes = DIFFERENT if arch != 'relu' else DIFFERENT_L1
     shared = dict(arch=arch, aux_weight=1 / 32 if arch == 'topk' else 0)

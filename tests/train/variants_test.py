@@ -15,7 +15,7 @@ from saejax.train import loop
 from tests import planted
 from tests.train import loop_test
 
-# The two others are loop_test's.
+# Two others are loop_test's, and archetypal_test has its own.
 SETTINGS = {
   'abs_topk': dict(k=3),
   'matryoshka': dict(k=3, settings={'groups': (0.75,)}),
