@@ -4,6 +4,8 @@ Each works with no mesh; where its arrays are split over a mesh, name the axes:
 `batch_axis` for rows, `axis` for concepts.
 """
 
+from saejax.ops.forms import FORMS
+from saejax.ops.forms import kernels
 from saejax.ops.jumprelu import heaviside
 from saejax.ops.jumprelu import jump_relu
 from saejax.ops.nested import nested_errors
@@ -21,10 +23,12 @@ from saejax.ops.sphere import remove_parallel
 from saejax.ops.sphere import unit_rows
 
 __all__ = [
+  'FORMS',
   'batch_top_k',
   'fired',
   'heaviside',
   'jump_relu',
+  'kernels',
   'matching_pursuit',
   'nested_errors',
   'orthogonal_pursuit',
