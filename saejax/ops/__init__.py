@@ -4,6 +4,7 @@ Each works with no mesh; where its arrays are split over a mesh, name the axes:
 `batch_axis` for rows, `axis` for concepts.
 """
 
+from saejax.ops.encoding import encode_top_k
 from saejax.ops.forms import FORMS
 from saejax.ops.forms import kernels
 from saejax.ops.jumprelu import heaviside
@@ -25,6 +26,7 @@ from saejax.ops.sphere import unit_rows
 __all__ = [
   'FORMS',
   'batch_top_k',
+  'encode_top_k',
   'fired',
   'heaviside',
   'jump_relu',
