@@ -108,7 +108,7 @@ class EntriesTest(parameterized.TestCase):
 
   @parameterized.product(form=sorted(OWN), packed=[False, True])
   def test_several_blocks_equal_one(self, form, packed):
-    inputs = random(SHAPES[1], packed)
+    inputs = random((40, 12, 30, 16), packed)
     with small_blocks():
       found = all_of(OWN[form], *inputs)
     jax.tree.map(close, found, dense(*inputs))
