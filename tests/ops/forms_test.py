@@ -4,7 +4,6 @@ import collections
 import contextlib
 import functools
 import re
-import sys
 from unittest import mock
 
 from absl.testing import absltest
@@ -251,8 +250,10 @@ class KernelsTest(parameterized.TestCase):
       self.assert_refused('pallas', 'the default device is gpu: use .auto.')
 
   def test_a_jax_without_pallas_needs_it_only_when_forced(self):
-    with mock.patch.dict(sys.modules, {'saejax.ops.entries_pallas': None}):
-      self.assert_refused('pallas', 'does not have .*: use .auto.')
+    # Not of `importlib` itself, nor `sys.modules`, which JAX imports by.
+    missing = mock.Mock(**{'import_module.side_effect': ImportError('gone')})
+    with mock.patch.object(forms, 'importlib', missing):
+      self.assert_refused('pallas', r'\(gone\): use .auto.')
       value, _ = gradients(None, False)
     self.assertTrue(np.isfinite(value))
 
