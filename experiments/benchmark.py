@@ -19,6 +19,7 @@ import os
 
 from absl import flags
 
+from saejax import ops
 from saejax import program
 from saejax import results
 from saejax.pipeline import benchmark_models
@@ -58,6 +59,10 @@ flags.DEFINE_list(
 )
 flags.DEFINE_integer('steps', 10, 'For train: training steps of a turn.')
 flags.DEFINE_bool('aux', False, 'For train: with AuxK.')
+KERNELS = flags.DEFINE_enum(
+  'kernels', 'auto', list(ops.FORMS), 'For train: how sums over codes are '
+  'computed, as of train_sae.'
+)  # fmt: skip
 flags.DEFINE_float(
   'clip', 1.0, 'For train: norm to which gradients are clipped; 0 for none.'
 )
@@ -84,7 +89,8 @@ def _train() -> dict:
   if asked.peers_python:
     # Else JAX would leave the peers no memory of a GPU.
     os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
-  found = benchmarking.measure_training(asked, OUT.value)
+  with ops.kernels(KERNELS.value):
+    found = benchmarking.measure_training(asked, OUT.value)
   for line in found.left_out:
     print(line)
   return found.entries

@@ -19,6 +19,7 @@ from absl import flags
 
 from saejax import errors
 from saejax import nn
+from saejax import ops
 from saejax import program
 from saejax import training_flags
 from saejax.pipeline import sweeping
@@ -103,7 +104,8 @@ def main() -> None:
   configs = members()
   config_lib.check(configs[0])
   sweeping.check(configs[0])
-  found = sweep.sweep(configs, OUT.value, RESUME.value, STACK.value)
+  with ops.kernels(training_flags.KERNELS.value):
+    found = sweep.sweep(configs, OUT.value, RESUME.value, STACK.value)
   entries = sweeping.write(OUT.value, configs, found)
   print(sweeping.table(configs, entries))
   print(OUT.value)

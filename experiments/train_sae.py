@@ -11,6 +11,7 @@ SIGUSR1 make it save a checkpoint after the step it is at and end with status
 from absl import flags
 
 from saejax import nn
+from saejax import ops
 from saejax import processes
 from saejax import program
 from saejax import training_flags
@@ -38,7 +39,8 @@ program.process_flags()
 
 def main() -> None:
   processes.start(**program.process_values(), watches_signals=True)
-  print(loop.train(training_flags.config(), OUT.value, RESUME.value))
+  with ops.kernels(training_flags.KERNELS.value):
+    print(loop.train(training_flags.config(), OUT.value, RESUME.value))
 
 
 if __name__ == '__main__':

@@ -7,6 +7,7 @@ from absl import flags
 
 from saejax import errors
 from saejax import nn
+from saejax import ops
 from saejax import program
 from saejax.train import config as config_lib
 from saejax.train import optimisers
@@ -163,6 +164,11 @@ flags.DEFINE_integer(
   'anew, at rows of large loss, in the first half of the run [never].'
 )  # fmt: skip
 program.mesh_flag()
+KERNELS = flags.DEFINE_enum(
+  'kernels', 'auto', list(ops.FORMS), 'How sums over codes are computed: by '
+  'column (loop), in large steps (block) or by kernels for TPUs (pallas); auto '
+  'takes loop on a CPU and block elsewhere.'
+)  # fmt: skip
 flags.DEFINE_integer('log_every', C.log_every, 'Steps between metrics.')
 flags.DEFINE_integer(
   'checkpoint_every', C.checkpoint_every, 'Steps between checkpoints.'

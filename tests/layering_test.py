@@ -46,7 +46,7 @@ ALLOWED = {
     'processes',
   },
   'program': {'store'},
-  'training_flags': {'program', 'nn', 'train'},
+  'training_flags': {'program', 'ops', 'nn', 'train'},
   'pretrained': set(),
 }  # fmt: skip
 

@@ -4,6 +4,9 @@ Each works with no mesh; where its arrays are split over a mesh, name the axes:
 `batch_axis` for rows, `axis` for concepts.
 """
 
+from saejax.ops.encoding import encode_top_k
+from saejax.ops.forms import FORMS
+from saejax.ops.forms import kernels
 from saejax.ops.jumprelu import heaviside
 from saejax.ops.jumprelu import jump_relu
 from saejax.ops.kmeans import kmeans
@@ -22,11 +25,14 @@ from saejax.ops.sphere import remove_parallel
 from saejax.ops.sphere import unit_rows
 
 __all__ = [
+  'FORMS',
   'batch_top_k',
+  'encode_top_k',
   'fired',
   'heaviside',
   'jump_relu',
   'kmeans',
+  'kernels',
   'matching_pursuit',
   'nested_errors',
   'orthogonal_pursuit',

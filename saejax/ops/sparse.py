@@ -4,6 +4,8 @@ An entry is a code: a value, the index of its concept and its row. Entries lie
 in their own rows, values [B, K]; or anywhere, and then `row_BK` says where, as
 `packed_batch_top_k` leaves them. An index of S or more means padding.
 
+`forms.kernels` chooses how the sums are computed; by default the platform does.
+
 Forward and gradients take O(B·K·D) time and hold neither [B, K, D] nor a dense
 [B, S]. Where entries are packed, each shard of the mesh owns its entries.
 """
@@ -15,6 +17,7 @@ from jax import lax
 import jax.numpy as jnp
 
 from saejax.ops import entries
+from saejax.ops import forms
 from saejax.ops import manual
 
 P = jax.P
@@ -100,13 +103,13 @@ def rows_of(
   return manual.over_shards(local, (rows, codes), codes)(x_B1, row_BK)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
-def _sparse_decode(values_BK, index_BK, row_BK, w_SD, batch_axis, axis):
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5, 6))
+def _sparse_decode(values_BK, index_BK, row_BK, w_SD, form, batch_axis, axis):
   def local(values_BK, index_BK, row_BK, w_SD):
     own = _own(
       (values_BK, index_BK, row_BK), len(values_BK), len(w_SD), batch_axis, axis
     )
-    return manual.psum(entries.decode(own, w_SD), axis)
+    return manual.psum(forms.of(form, 'decode')(own, w_SD), axis)
 
   codes, rows = _specs(row_BK, batch_axis, axis)
   return manual.over_shards(local, (codes,) * 3 + (P(axis, None),), rows)(
@@ -114,22 +117,24 @@ def _sparse_decode(values_BK, index_BK, row_BK, w_SD, batch_axis, axis):
   )
 
 
-def _decode_forward(values_BK, index_BK, row_BK, w_SD, batch_axis, axis):
-  x_BD = _sparse_decode(values_BK, index_BK, row_BK, w_SD, batch_axis, axis)
+def _decode_forward(values_BK, index_BK, row_BK, w_SD, form, batch_axis, axis):
+  x_BD = _sparse_decode(
+    values_BK, index_BK, row_BK, w_SD, form, batch_axis, axis
+  )
   return x_BD, (values_BK, index_BK, row_BK, w_SD)
 
 
-def _decode_backward(batch_axis, axis, residuals, g_BD):
+def _decode_backward(form, batch_axis, axis, residuals, g_BD):
   values_BK, index_BK, row_BK, w_SD = residuals
 
   def local(g_BD, values_BK, index_BK, row_BK, w_SD):
     own = _own(
       (values_BK, index_BK, row_BK), len(values_BK), len(w_SD), batch_axis, axis
     )
-    dvalues_BK = entries.code_gradient(g_BD, own, w_SD)
+    dvalues_BK = forms.of(form, 'code_gradient')(g_BD, own, w_SD)
     if row_BK is None:  # Every shard has these entries; each knew a part.
       dvalues_BK = manual.psum(dvalues_BK, axis)
-    dw_SD = entries.weight_gradient(g_BD, own, len(w_SD))
+    dw_SD = forms.of(form, 'weight_gradient')(g_BD, own, s=len(w_SD))
     return dvalues_BK, manual.psum(dw_SD, batch_axis)
 
   (codes, rows), weights = _specs(row_BK, batch_axis, axis), P(axis, None)
@@ -163,31 +168,33 @@ def sparse_decode(
   """
   args = map(jnp.asarray, (values_BK, index_BK, w_SD))
   values_BK, index_BK, w_SD = args
-  return _sparse_decode(values_BK, index_BK, row_BK, w_SD, batch_axis, axis)
+  return _sparse_decode(
+    values_BK, index_BK, row_BK, w_SD, forms.current(), batch_axis, axis
+  )
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(6, 7))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(6, 7, 8))
 def _sparse_encode(
-  values_BK, index_BK, row_BK, u_BD, w_SD, b_S, batch_axis, axis
+  values_BK, index_BK, row_BK, u_BD, w_SD, b_S, form, batch_axis, axis
 ):
-  del index_BK, row_BK, u_BD, w_SD, b_S, batch_axis, axis
+  del index_BK, row_BK, u_BD, w_SD, b_S, form, batch_axis, axis
   return values_BK
 
 
 def _encode_forward(
-  values_BK, index_BK, row_BK, u_BD, w_SD, b_S, batch_axis, axis
+  values_BK, index_BK, row_BK, u_BD, w_SD, b_S, form, batch_axis, axis
 ):
-  del batch_axis, axis
+  del form, batch_axis, axis
   return values_BK, (index_BK, row_BK, u_BD, w_SD, b_S)
 
 
-def _encode_backward(batch_axis, axis, residuals, g_BK):
+def _encode_backward(form, batch_axis, axis, residuals, g_BK):
   index_BK, row_BK, u_BD, w_SD, b_S = residuals
 
   def local(g_BK, index_BK, row_BK, u_BD, w_SD):
     own = _own((g_BK, index_BK, row_BK), len(g_BK), len(w_SD), batch_axis, axis)
-    du_BD = manual.psum(entries.decode(own, w_SD), axis)
-    dw_SD = entries.weight_gradient(u_BD, own, len(w_SD))
+    du_BD = manual.psum(forms.of(form, 'decode')(own, w_SD), axis)
+    dw_SD = forms.of(form, 'weight_gradient')(u_BD, own, s=len(w_SD))
     db_S = jnp.zeros(len(w_SD), g_BK.dtype)
     db_S = db_S.at[own[1]].add(g_BK, mode='drop')
     return du_BD, manual.psum(dw_SD, batch_axis), manual.psum(db_S, batch_axis)
@@ -232,5 +239,5 @@ def sparse_encode(
   """
   return _sparse_encode(
     lax.stop_gradient(values_BK),
-    index_BK, row_BK, u_BD, w_SD, b_S, batch_axis, axis,
+    index_BK, row_BK, u_BD, w_SD, b_S, forms.current(), batch_axis, axis,
   )  # fmt: skip

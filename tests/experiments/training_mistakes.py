@@ -63,6 +63,7 @@ CASES = (
       ('--crosscoder --align=1', '--align is not for --crosscoder: its stream'),
       ('--align=1 --mix=equal', '--mix=equal is not for matched rows'),
       ('--modality_dropout=1', '--modality_dropout=1.0 must be at least 0 and'),
+      ('--kernels=fast', '--kernels=fast: value should be one of'),
       ('--mesh=two', '--mesh=two is not understood'),
       ('--mesh=64,1', 'needs 64 devices; there are 1'),
       ('--mesh=0,1', 'A mesh is two positive numbers'),
