@@ -21,15 +21,15 @@ from saejax.train import step as step_lib
 
 def _updater(tx: optax.GradientTransformation, state) -> Callable[[Any], Any]:
   """A function of gradients that moves a copy of the parameters in place."""
-
   fast = jax.jit(
-    lambda held, grads: step_lib.move(tx, *held, grads), donate_argnums=0
+    lambda held, grads, step: step_lib.move(tx, *held, grads, step),
+    donate_argnums=0,
   )
   held = jax.tree.map(jnp.copy, (state.params, state.opt_state))
 
   def call(grads):
     nonlocal held
-    held = fast(held, grads)
+    held = fast(held, grads, state.step)
     return held
 
   return call

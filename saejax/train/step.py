@@ -37,22 +37,33 @@ def follow_threshold(
   return constants | {'threshold': new.astype(jnp.float32)}
 
 
+def _after(
+  f: Callable[[jax.Array], jax.Array], x: jax.Array, step: jax.Array
+) -> jax.Array:
+  """f(x), where XLA on a CPU makes x once: it fuses nothing into a branch."""
+  branch = lambda x: lax.cond(step >= 0, f, lambda x: x, x)
+  return lax.platform_dependent(x, cpu=branch, default=f)
+
+
 def move(
   tx: optax.GradientTransformation,
   params: types.ArrayTree,
   opt_state: optax.OptState,
   grads: types.ArrayTree,
+  step: jax.Array,
   free_norms: bool = False,
 ) -> tuple[types.ArrayTree, optax.OptState]:
-  """Parameters after one update, where they may be: decoder rows unit unless
-  norms are free, thresholds not negative."""
+  """Parameters after the update of a step, where they may be: decoder rows unit
+  unless norms are free, thresholds not negative."""
   w_dec = params['w_dec']
   if not free_norms:
     grads = grads | {'w_dec': ops.remove_parallel(grads['w_dec'], w_dec)}
   updates, opt_state = tx.update(grads, opt_state, params)
   params = optax.apply_updates(params, updates)
   if not free_norms:
-    params = params | {'w_dec': ops.unit_rows(params['w_dec'])}
+    # Else norms and rows would each compute the update anew.
+    unit_SD = _after(ops.unit_rows, params['w_dec'], step)
+    params = params | {'w_dec': unit_SD}
   if 'threshold' in params:
     params = params | {'threshold': jnp.maximum(params['threshold'], 0)}
   return params, opt_state
@@ -137,7 +148,7 @@ def make_train_step(
   def train_step(state: TrainState, batch: types.Batch):
     (loss, (codes, unscaled, metrics)), grads = gradients(state, batch)
     params, opt_state = move(
-      tx, state.params, state.opt_state, grads, free_norms
+      tx, state.params, state.opt_state, grads, state.step, free_norms
     )
     constants = state.constants
     if 'threshold' in constants:
