@@ -115,7 +115,7 @@ def clip_by_global_norm(most: float) -> optax.GradientTransformation:
 
   def update(grads, state, params=None):
     del params
-    factor = jnp.minimum(1.0, most / optax.global_norm(grads))
+    factor = jnp.minimum(1.0, most / optax.tree.norm(grads))
     return jax.tree.map(lambda g: g * factor, grads), state
 
   return optax.GradientTransformation(lambda _: optax.EmptyState(), update)
