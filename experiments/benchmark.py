@@ -70,6 +70,7 @@ flags.DEFINE_string(
   'peers_python', None, 'For train: Python that has the libraries to measure.'
 )
 flags.DEFINE_list('peers', list(peers.NAMES), 'For train: those libraries.')
+program.mesh_flag()
 
 
 def _models() -> dict:
@@ -85,7 +86,9 @@ def _models() -> dict:
 
 
 def _train() -> dict:
-  asked = program.config_from_flags(benchmark_training.Asked)
+  asked = program.config_from_flags(
+    benchmark_training.Asked, mesh=program.mesh_shape()
+  )
   if asked.peers_python:
     # Else JAX would leave the peers no memory of a GPU.
     os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')

@@ -58,7 +58,8 @@ def make_mesh(
   if shape[0] * shape[1] > len(devices):
     raise errors.UserError(
       f'A mesh of {shape[0]}×{shape[1]} needs {shape[0] * shape[1]} devices; '
-      f'there are {len(devices)}.'
+      f'there are {len(devices)}. A CPU is one, or as many as the environment '
+      'variable JAX_NUM_CPU_DEVICES says.'
     )
   return jax.make_mesh(
     shape,

@@ -14,6 +14,8 @@ codes of TopK, which the paper uses most, have any size, so that the norms of
 the points would but weigh their concepts' gradients.
 """
 
+from typing import ClassVar
+
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
@@ -41,6 +43,8 @@ class Archetypal(topk.TopK):
 
   cloud: int | None = None
   relax: float = 1.0
+
+  decoder: ClassVar[tuple[str, ...]] = ('mix', 'relax')
 
   @nn.nowrap
   def parametrise(

@@ -43,11 +43,13 @@ class LinearSAE(nn.Module):
 
   # Of variants: whether a row has k active concepts, be it on average; whether
   # codes may be negative; whether the dictionary encodes, so that there is no
-  # encoder to learn; which fields of their own follow from the rows.
+  # encoder to learn; which fields of their own follow from the rows; of which
+  # parameters the dictionary is made in training.
   meets_k: ClassVar[bool] = True
   signed: ClassVar[bool] = False
   tied: ClassVar[bool] = False
   derived: ClassVar[tuple[str, ...]] = ()
+  decoder: ClassVar[tuple[str, ...]] = ('w_dec',)
 
   def setup(self):
     zeros, m = nn.initializers.zeros, len(self.modalities)

@@ -20,9 +20,10 @@ from saejax.train import step as step_lib
 
 def _updater(ours: benchmark_steps.Ours) -> Callable[[Any], Any]:
   """A function of gradients that moves a copy of the parameters in place."""
-
   fast = jax.jit(
-    lambda held, grads: step_lib.move(ours.sae, ours.tx, *held, grads),
+    lambda held, grads, step: step_lib.move(
+      ours.sae, ours.tx, *held, grads, step
+    ),
     donate_argnums=0,
   )
   state = ours.state
@@ -30,7 +31,7 @@ def _updater(ours: benchmark_steps.Ours) -> Callable[[Any], Any]:
 
   def call(grads):
     nonlocal held
-    held = fast(held, grads)
+    held = fast(held, grads, state.step)
     return held
 
   return call

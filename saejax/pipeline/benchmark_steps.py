@@ -122,12 +122,18 @@ def floor(shape: Shape, flops: float, bandwidth: float) -> float:
 
 
 class Ours:
-  """An SAE in training on rows in memory, on one device."""
+  """An SAE in training on rows in memory."""
 
-  def __init__(self, setting: Setting, dtype: str, x_ND: np.ndarray):
+  def __init__(
+    self,
+    setting: Setting,
+    dtype: str,
+    x_ND: np.ndarray,
+    mesh: tuple[int, int] = (1, 1),
+  ):
     shape, asked = setting.shape, setting.asked()
     self.setting, self.x_ND, self.at = setting, x_ND, 0
-    self.mesh = sharding.make_mesh((1, 1))
+    self.mesh = sharding.make_mesh(mesh)
     self.sae = nn.ARCHITECTURES[setting.arch](
       d=shape.d, s=shape.s, k=shape.k, use_b_dec=True, dtype=dtype
     )

@@ -34,6 +34,13 @@ def _by_run(entries: Entries) -> dict[tuple[str, ...], Entries]:
   return runs
 
 
+def _name(who: str) -> str:
+  """Ours on a mesh is `saejax_1x2` among entries."""
+  if not who.startswith('saejax_'):
+    return who
+  return f'saejax {who.removeprefix("saejax_").replace("x", "×")}'
+
+
 def _row(run: tuple[str, ...], found: Entries) -> list[str]:
   variant, shape, dtype, who = run
   memory = found.get('memory')
@@ -42,7 +49,7 @@ def _row(run: tuple[str, ...], found: Entries) -> list[str]:
     variant,
     shape.replace('x', '×'),
     dtype,
-    who,
+    _name(who),
     _range(found['step']),
     _range(found['rows_per_s']),
     _range(found['saejax_times']) if 'saejax_times' in found else '',

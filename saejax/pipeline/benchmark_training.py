@@ -38,6 +38,7 @@ class Asked:
     clip: norm to which gradients are clipped; 0 for not at all.
     peers_python: the Python that has the peers, if any.
     peers: their names.
+    mesh: data, model of ours; None for one device.
   """
 
   shapes: tuple[str, ...]
@@ -49,6 +50,7 @@ class Asked:
   clip: float
   peers_python: str | None
   peers: tuple[str, ...]
+  mesh: tuple[int, int] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +86,15 @@ def check(asked: Asked) -> tuple[benchmark_steps.Shape, ...]:
   peers_lib.check(asked.peers_python, asked.peers)
   if not asked.shapes:
     raise errors.UserError('--shapes is empty: write one or more DxSxKxB.')
-  return tuple(map(benchmark_steps.parse_shape, asked.shapes))
+  shapes = tuple(map(benchmark_steps.parse_shape, asked.shapes))
+  data, model = asked.mesh or (1, 1)
+  for shape in shapes:
+    if min(data, model) < 1 or shape.b % data or shape.s % model:
+      raise errors.UserError(
+        f'--mesh={data},{model} does not divide {shape}: rows must be a '
+        'multiple of data, concepts of model.'
+      )
+  return shapes
 
 
 def _device(dtypes: Sequence[str]) -> tuple[dict[str, float], float, Entries]:
@@ -129,8 +139,10 @@ def _measure_setting(
   """One variant of one shape: all types of ours, and the peers, in turns."""
   shape, base = setting.shape, f'train/{setting.label}/{setting.shape}'
   x_ND = benchmark_steps.planted_rows(shape)
+  mesh = asked.mesh or (1, 1)
+  who = OURS + ('_{}x{}'.format(*mesh) if asked.mesh else '')
   ours = {
-    f'{dtype}/{OURS}': benchmark_steps.Ours(setting, dtype, x_ND)
+    f'{dtype}/{who}': benchmark_steps.Ours(setting, dtype, x_ND, mesh)
     for dtype in asked.dtypes
   }
   runs = ours | {f'float32/{peer.name}': peer for peer in peers}
@@ -171,8 +183,8 @@ def _measure_setting(
     found = _speed(seconds[name], asked.steps, shape.b, floor)
     of = lambda error: benchmark_steps.r2(error, x_ND, shape.b)
     found |= _quality(of(before[name]), of(after), setting.steps)
-    if name not in ours and f'float32/{OURS}' in ours:
-      times_R = seconds[name] / seconds[f'float32/{OURS}']
+    if name not in ours and f'float32/{who}' in ours:
+      times_R = seconds[name] / seconds[f'float32/{who}']
       found['saejax_times'] = {
         **timing.spread(times_R),
         'unit': 'times as fast',

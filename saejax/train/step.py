@@ -36,22 +36,35 @@ def follow_threshold(
   return constants | {'threshold': new.astype(jnp.float32)}
 
 
+def _after(
+  f: Callable[[types.ArrayTree], types.ArrayTree],
+  x: types.ArrayTree,
+  step: jax.Array,
+) -> types.ArrayTree:
+  """f(x), where XLA on a CPU makes x once: it fuses nothing into a branch."""
+  branch = lambda x: lax.cond(step >= 0, f, lambda x: x, x)
+  return lax.platform_dependent(x, cpu=branch, default=f)
+
+
 def move(
   sae: nn.LinearSAE,
   tx: optax.GradientTransformation,
   params: types.ArrayTree,
   opt_state: optax.OptState,
   grads: types.ArrayTree,
+  step: jax.Array,
   free_norms: bool = False,
 ) -> tuple[types.ArrayTree, optax.OptState]:
-  """Parameters after one update, where they may be: as the module says unless
-  decoder norms are free, thresholds not negative."""
+  """Parameters after the update of a step, where they may be: as the module
+  says unless decoder norms are free, thresholds not negative."""
   if not free_norms:
     grads = sae.tangent(grads, params)
   updates, opt_state = tx.update(grads, opt_state, params)
   params = optax.apply_updates(params, updates)
   if not free_norms:
-    params = sae.constrain(params)
+    # Else norms and rows would each compute the update anew.
+    decoder = {name: params[name] for name in sae.decoder}
+    params = params | _after(sae.constrain, decoder, step)
   if 'threshold' in params:
     params = params | {'threshold': jnp.maximum(params['threshold'], 0)}
   return params, opt_state
@@ -138,7 +151,7 @@ def make_train_step(
   def train_step(state: TrainState, batch: types.Batch):
     (loss, (codes, unscaled, metrics)), grads = gradients(state, batch)
     params, opt_state = move(
-      sae, tx, state.params, state.opt_state, grads, free_norms
+      sae, tx, state.params, state.opt_state, grads, state.step, free_norms
     )
     constants = state.constants
     if 'threshold' in constants:

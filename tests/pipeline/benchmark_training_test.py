@@ -115,6 +115,7 @@ class CheckTest(parameterized.TestCase):
     (dict(shapes=()), '--shapes is empty'),
     (dict(rounds=0), '--rounds=0 and --steps=3 must be positive'),
     (dict(clip=-1.0), '--clip=-1 must not be negative'),
+    (dict(mesh=(3, 1)), '--mesh=3,1 does not divide 16x64x4x32'),
     (dict(peers=('some',)), "--peers: there is no peer 'some'"),
   )
   def test_mistakes_are_told(self, changes, message):
@@ -138,6 +139,14 @@ class TrainingTest(parameterized.TestCase):
     self.assertBetween(entry['value'], entry['low'], entry['high'])
     self.assertIn(f'{base}/stage/select', found.entries)
     self.assertEmpty(found.left_out)
+
+  def test_a_mesh_is_named(self):
+    out = self.create_tempdir().full_path
+    asked = dataclasses.replace(ASKED, rounds=1, mesh=(1, 2))
+    found = benchmarking.measure_training(asked, out)
+    self.assertIn(f'train/topk/{SHAPE}/float32/saejax_1x2/step', found.entries)
+    with open(f'{out}/{benchmarking.TABLE}', encoding='utf-8') as f:
+      self.assertIn('| saejax 1×2 |', f.read())
 
   def test_peers_that_fail_are_left_out_and_told(self):
     out = self.create_tempdir().full_path

@@ -96,6 +96,35 @@ class OptimiserTest(parameterized.TestCase):
     np.testing.assert_allclose(firsts[1], [0.6, 0.8, 0, 0], rtol=1e-5)
     np.testing.assert_allclose(firsts[2], [3, 4, 0, 0], rtol=1e-5)
 
+  @parameterized.parameters('adam', 'adamw')
+  def test_a_step_is_optax_between_projection_and_normalisation(self, name):
+    rng = np.random.default_rng(0)
+    draw = lambda *shape: rng.normal(size=shape).astype(np.float32)
+    unit = lambda w: w / jnp.linalg.norm(w, axis=1, keepdims=True)
+    params = {'w_dec': unit(draw(24, 8)), 'b_enc': draw(24)}
+    tx = optimisers.make_optimiser(
+      1e-2, 50, 0.1, 1.0, name=name, schedule='constant', warmup=0
+    )
+    last = optax.adamw(1e-2, weight_decay=0.1)
+    last = {'adamw': last, 'adam': optax.adam(1e-2)}[name]
+    plain = optax.chain(optax.clip_by_global_norm(1.0), last)
+    expected, plain_state = params, plain.init(params)
+    found, state = params, tx.init(params)
+    move = jax.jit(step_lib.move, static_argnums=0)
+    for i in range(50):
+      # Some above the norm that is clipped, some below.
+      size = 0.3 if i % 2 else 0.03
+      grads = {'w_dec': size * draw(24, 8), 'b_enc': size * draw(24)}
+      found, state = move(tx, found, state, grads, jnp.int32(i))
+      g, w = grads['w_dec'], expected['w_dec']
+      along = jnp.sum(g * w, axis=1, keepdims=True)
+      grads['w_dec'] = g - along * w
+      updates, plain_state = plain.update(grads, plain_state, expected)
+      expected = optax.apply_updates(expected, updates)
+      expected['w_dec'] = unit(expected['w_dec'])
+    for leaf, value in expected.items():
+      np.testing.assert_allclose(found[leaf], value, rtol=0, atol=1e-6)
+
   def test_muon_makes_matrices_orthogonal_and_leaves_vectors_to_adam(self):
     rng = np.random.default_rng(0)
     params = {'w_dec': jnp.zeros((6, 4)), 'b_enc': jnp.zeros(6)}
