@@ -63,13 +63,13 @@ def _largest(x_BD, w_SD, filter_SD, k: int):
   gram_BKK = jnp.einsum('BKD,BkD->BKk', atoms_BKD, atoms_BKD)
   overlap_BK = jnp.einsum('BKD,BD->BK', atoms_BKD, x_BD)
   # Of atoms that all but coincide any share will do; zero rows give 0.
-  gram_BKK += 1e-6 * jnp.eye(k)
+  gram_BKK += 1e-6 * jnp.eye(k)[None]
   return jnp.linalg.solve(gram_BKK, overlap_BK[..., None])[..., 0], index_BK
 
 
 @jax.jit
 def _nearest(x_BD, centroid_SD):
-  distance_BS = (centroid_SD**2).sum(1) - 2 * x_BD @ centroid_SD.T
+  distance_BS = (centroid_SD**2).sum(1)[None] - 2 * x_BD @ centroid_SD.T
   return jnp.argmin(distance_BS, axis=1, keepdims=True)
 
 

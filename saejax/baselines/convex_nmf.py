@@ -29,7 +29,7 @@ def _improve(gram_SS, cross_SD, mixture_Sa, x_BD, anchors):
   weight_S = jnp.maximum(jnp.diagonal(gram_SS), 1e-8)
   # In units of √diag, no eigenvalue of ZᵀZ exceeds its largest row sum.
   root_S = jnp.sqrt(weight_S)
-  bound = (jnp.abs(gram_SS) / root_S / root_S[:, None]).sum(1).max()
+  bound = (jnp.abs(gram_SS) / root_S[None] / root_S[:, None]).sum(1).max()
   rate_S1 = (1 / (weight_S * bound * most))[:, None]
 
   def step(mixture_Sa):

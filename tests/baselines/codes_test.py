@@ -54,7 +54,9 @@ class DescentTest(parameterized.TestCase):
       0.3 / D, positive=not signed, fit_intercept=False, tol=1e-10,
       max_iter=100_000,
     )  # fmt: skip
-    expected_NS = model.fit(w_SD.T, x_ND.T).coef_
+    expected_NS = model.fit(
+      w_SD.T.astype(np.float64), x_ND.T.astype(np.float64)
+    ).coef_
     found_NS = np.asarray(
       descent.lasso(x_ND, w_SD, 0.3, signed=signed, iterations=3000)
     )
