@@ -36,7 +36,9 @@ def in_blocks(
   per_row: int,
 ) -> scipy.sparse.csr_matrix:
   """Codes of rows, a few at a time; blocks are of one shape, padded with 0."""
-  size = int(np.clip(_NUMBERS // max(per_row, 1), 1, max(len(x_nD), 1)))
+  # Powers of two, so that few shapes are ever compiled.
+  need = 1 << max(len(x_nD) - 1, 0).bit_length()
+  size = min(1 << max(_NUMBERS // per_row, 1).bit_length() - 1, need)
   blocks = [scipy.sparse.csr_matrix((0, s), dtype=np.float32)]
   with jax.default_matmul_precision('highest'):
     for start in range(0, len(x_nD), size):

@@ -19,7 +19,7 @@ from saejax.report import figures
 from tests import planted
 
 L0S = (2, 4)
-FAST = ('topk', 'pca', 'kmeans', 'semi_nmf', 'random')
+FAST = ('topk', 'kmeans', 'semi_nmf')
 
 
 def quiet(_: str) -> None:
@@ -44,8 +44,8 @@ class ParetoTest(parameterized.TestCase):
   @classmethod
   def make(cls, **given) -> pareto.ParetoConfig:
     settings = dict(
-      stores=(cls.store,), l0s=L0S, latents=64, seeds=(0, 1), steps=150,
-      batch=128, lrs=(5e-3,), alternations=30, methods=FAST,
+      stores=(cls.store,), l0s=L0S, latents=64, seeds=(0, 1), steps=100,
+      batch=128, lrs=(5e-3,), alternations=25, methods=FAST,
     )  # fmt: skip
     return pareto.ParetoConfig(**(settings | given))
 
@@ -57,7 +57,9 @@ class ParetoTest(parameterized.TestCase):
       for l0 in L0S:
         self.assertLessEqual(self.value(f'{method}/l0={l0}/omp/l0'), l0 + 1e-6)
         if method != 'kmeans':
-          self.assertLess(self.value(f'{method}/l0={l0}/l0'), 1.4 * l0)
+          # JumpReLU's L0 is a loss, which so short a training leaves above 0.
+          most = 2 if method == 'jumprelu' else 1.2
+          self.assertLess(self.value(f'{method}/l0={l0}/l0'), most * l0)
     self.assertEqual(self.value('kmeans/l0=1/l0'), 1)
     self.assertNotIn('pareto/kmeans/l0=4/r2', self.entries)
     entry = self.entries['pareto/topk/l0=4/r2']
