@@ -11,9 +11,7 @@ one chosen is that of evaluate. Killed, it goes on with --resume.
       --seeds=0,1,2 --out=runs/sweep
 """
 
-from collections.abc import Callable
 import itertools
-import math
 
 from absl import flags
 
@@ -51,27 +49,6 @@ STACK = flags.DEFINE_enum(
 )  # fmt: skip
 
 
-def numbers(
-  flag: flags.FlagHolder, of: Callable[[str], float], default: float | None
-) -> list[float | None]:
-  """Values of a flag of several numbers."""
-  if flag.value is None:
-    return [default]
-  try:
-    found = [of(word) for word in flag.value]
-  except ValueError:
-    found = []
-  if not found or not all(map(math.isfinite, found)):
-    kind = 'whole numbers' if of is int else 'numbers'
-    raise errors.UserError(
-      f'--{flag.name}={",".join(flag.value)}: expected {kind} joined by commas.'
-    )
-  twice = [v for v in found if found.count(v) > 1]
-  if twice:
-    raise errors.UserError(f'--{flag.name} names {twice[0]} more than once.')
-  return found
-
-
 def members() -> list[config_lib.TrainConfig]:
   """The grid of what the flags name."""
   arch = flags.FLAGS.arch
@@ -80,12 +57,12 @@ def members() -> list[config_lib.TrainConfig]:
       f'--k is not for --arch={arch}, which has --l1 in its place.'
     )
   grid = itertools.product(
-    numbers(LATENTS, int, None),
-    numbers(EXPANSION, float, None),
-    numbers(K, int, C.k),
-    numbers(LR, float, C.lr),
-    numbers(L1, float, None),
-    numbers(SEEDS, int, C.seed),
+    program.numbers(LATENTS, int, None),
+    program.numbers(EXPANSION, float, None),
+    program.numbers(K, int, C.k),
+    program.numbers(LR, float, C.lr),
+    program.numbers(L1, float, None),
+    program.numbers(SEEDS, int, C.seed),
   )
   return [
     training_flags.config(

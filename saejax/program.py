@@ -73,6 +73,27 @@ def mesh_shape() -> tuple[int, int] | None:
   return data, model
 
 
+def numbers(
+  flag: flags.FlagHolder, of: Callable[[str], float], default: float | None
+) -> list[float | None]:
+  """Values of a list flag of several numbers, each once."""
+  if flag.value is None:
+    return [default]
+  try:
+    found = [of(word) for word in flag.value]
+  except ValueError:
+    found = []
+  if not found or not all(map(math.isfinite, found)):
+    kind = 'whole numbers' if of is int else 'numbers'
+    raise errors.UserError(
+      f'--{flag.name}={",".join(flag.value)}: expected {kind} joined by commas.'
+    )
+  twice = [v for v in found if found.count(v) > 1]
+  if twice:
+    raise errors.UserError(f'--{flag.name} names {twice[0]} more than once.')
+  return found
+
+
 def process_flags() -> None:
   """Defines the flags of several processes, which `process_values` reads."""
   flags.DEFINE_bool(

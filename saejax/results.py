@@ -5,6 +5,7 @@ Each entry is {"value", "n", "low", "high", "interval", "split", "seeds",
 """
 
 from collections.abc import Mapping
+from collections.abc import Sequence
 import math
 import os
 from typing import Any
@@ -20,7 +21,7 @@ CONCEPTS, BRIDGES = 'concepts.safetensors', 'bridges.safetensors'
 EXEMPLARS, BRIDGE_PAIRS = 'exemplars.json', 'bridge_pairs.json'
 FACTORS = 'factors.csv'
 FIGURES, TWIN = 'figures', 'surrogate'
-_OVER_GROUPS = 'bootstrap over groups'
+_OVER_GROUPS, _OVER_SEEDS = 'bootstrap over groups', 'range over seeds'
 
 
 def _number(value: float | None) -> float | int | None:
@@ -50,6 +51,27 @@ def entry(
   found |= {'split': split} if split is not None else {}
   found |= {'unit': unit} if unit is not None else {}
   return found
+
+
+def over_seeds(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+  """One result of several seeds: their mean, and their range as its bounds.
+
+  A single seed keeps its own interval; undefined values make it undefined.
+  """
+  if len(entries) == 1:
+    return dict(entries[0])
+  shared = {k: entries[0][k] for k in ('n', 'split', 'unit') if k in entries[0]}
+  found = [e['value'] for e in entries]
+  if None in found:
+    found = [math.nan]
+  return {
+    'value': _number(math.fsum(found) / len(found)),
+    'low': _number(min(found)),
+    'high': _number(max(found)),
+    'interval': _OVER_SEEDS,
+    'seeds': len(entries),
+    **shared,
+  }
 
 
 def write(out: str, entries: Mapping[str, Mapping[str, Any]]) -> None:

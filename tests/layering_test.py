@@ -29,6 +29,7 @@ ALLOWED = {
   'models': FOUNDATION | {'sharding', 'torch_bridge'},
   'data': {'store'},
   'analysis': MODULES,
+  'baselines': MODULES | {'data'},
   'provenance': set(),
   'processes': set(),
   'preemption': set(),
@@ -43,7 +44,7 @@ ALLOWED = {
   'pipeline': {
     *MODULES, 'io', 'data', 'store', 'provenance', 'run', 'encode', 'results',
     'train', 'models', 'analysis', 'report', 'pretrained', 'torch_bridge',
-    'processes',
+    'processes', 'baselines',
   },
   'program': {'store'},
   'training_flags': {'program', 'ops', 'nn', 'train'},

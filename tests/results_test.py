@@ -13,6 +13,35 @@ from saejax import results
 from saejax.analysis import bootstrap
 
 
+class OverSeedsTest(absltest.TestCase):
+  def test_is_the_mean_with_the_range_as_bounds(self):
+    entries = [
+      results.entry(bootstrap.Estimate(v, 40, v - 1, v + 1), split='test')
+      for v in (0.5, 0.25, 0.75)
+    ]
+    self.assertEqual(
+      results.over_seeds(entries),
+      {
+        'value': 0.5,
+        'low': 0.25,
+        'high': 0.75,
+        'interval': 'range over seeds',
+        'seeds': 3,
+        'n': 40,
+        'split': 'test',
+      },
+    )
+
+  def test_a_single_seed_keeps_its_interval(self):
+    entry = results.entry(bootstrap.Estimate(0.5, 40, 0.25, 0.75))
+    self.assertEqual(results.over_seeds([entry]), entry)
+
+  def test_is_undefined_where_a_seed_is(self):
+    found = results.over_seeds([results.entry(1.0), results.entry(math.nan)])
+    self.assertIsNone(found['value'])
+    self.assertIsNone(found['low'])
+
+
 class EntryTest(parameterized.TestCase):
   @parameterized.parameters(
     (0.25, 0.25),

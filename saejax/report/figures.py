@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import csv
 import dataclasses
 import io
+import itertools
 import os
 import re
 from typing import Any
@@ -133,6 +134,73 @@ def sweep_curve(points: Sequence[Mapping[str, Any]]) -> Figure:
     ax.set_ylabel('variance explained (R²)')
     if series:
       drawing.legend(loc='outside right upper')
+  names = list(points[0]) if points else []
+  return Figure(drawing, {n: [p[n] for p in points] for n in names})
+
+
+def _pareto_style(i: int, is_sae: bool) -> dict[str, Any]:
+  """Told apart by line, marker and colour; SAEs by solid lines."""
+  colours = (*SERIES, '#222222')
+  return {
+    'color': colours[i % len(colours)],
+    'marker': _MARKERS[i % len(_MARKERS)],
+    'linestyle': '-' if is_sae else '--',
+    'linewidth': 1.8 if is_sae else 1.1,
+    'markersize': 4,
+    'capsize': 2,
+    'elinewidth': 0.8,
+  }
+
+
+def pareto_curves(points: Sequence[Mapping[str, Any]]) -> Figure:
+  """R² against measured L0 of many methods: a column of panels for each store.
+
+  Above are the methods' own codes, below those of one encoder for all; all
+  panels share their axes, which end at −0.1.
+
+  Args:
+    points: each with `store`, `method`, `is_sae`, `codes` ('own' or 'omp'),
+      `l0`, `r2`, `r2_low` and `r2_high`.
+  """
+  stores = list(dict.fromkeys(p['store'] for p in points))
+  methods = list(dict.fromkeys((p['method'], p['is_sae']) for p in points))
+  with rc_context(STYLE):
+    drawing = figure.Figure(
+      figsize=(2.2 + 2.6 * len(stores), 5.2), layout='constrained'
+    )
+    axes = drawing.subplots(
+      2, len(stores), sharex=True, sharey=True, squeeze=False
+    )
+    for (row, codes), (column, store) in itertools.product(
+      enumerate(('own', 'omp')), enumerate(stores)
+    ):
+      ax = axes[row, column]
+      for i, (method, is_sae) in enumerate(methods):
+        own = [
+          p
+          for p in points
+          if (p['store'], p['method'], p['codes']) == (store, method, codes)
+          and None not in (p['l0'], p['r2'], p['r2_low'])
+        ]
+        own.sort(key=lambda p: p['l0'])
+        r2, low, high, l0 = (
+          np.array([p[key] for p in own])
+          for key in ('r2', 'r2_low', 'r2_high', 'l0')
+        )
+        ax.errorbar(
+          l0, r2, [r2 - low, high - r2], label=method,
+          **_pareto_style(i, is_sae),
+        )  # fmt: skip
+      said = {'own': 'own codes', 'omp': 'one encoder for all (OMP)'}[codes]
+      ax.set_title(f'{store}: {said}')
+    lowest = min((p['r2'] for p in points if p['r2'] is not None), default=0)
+    axes[0, 0].set_ylim(max(lowest - 0.02, -0.1), 1.02)
+    axes[0, 0].set_xscale('log', base=2)
+    axes[0, 0].xaxis.set_major_formatter('{x:.3g}')
+    drawing.supxlabel('active codes a row (L0)', fontsize=9)
+    drawing.supylabel('variance explained (R²)', fontsize=9)
+    handles, labels = axes[1, 0].get_legend_handles_labels()
+    drawing.legend(handles, labels, loc='outside right upper')
   names = list(points[0]) if points else []
   return Figure(drawing, {n: [p[n] for p in points] for n in names})
 

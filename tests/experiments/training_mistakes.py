@@ -74,6 +74,22 @@ CASES = (
       ('--out={d}/a.npy/x', 'a.npy/x cannot be used: Not a directory'),
     )
   ),
+  *(
+    ('pareto', flags, message)
+    for flags, message in (
+      ('--store={d}/none', 'There is no store at .*/none'),
+      ('--store={d}/trainonly', 'no rows in val. Give its store'),
+      (f'{STORE},{{d}}/store', '--store names .*/store more than once'),
+      (f'{STORE} --methods=magic', "--methods: 'magic' is unknown; choose of"),
+      (f'{STORE} --methods=relu', "--methods: 'relu' is unknown; choose of"),
+      (f'{STORE} --latents=16 --l0s=17', '--l0s=17 is larger than the dict'),
+      (f'{STORE} --latents=200', 'fewer than the 200 atoms asked for'),
+      (f'{STORE} --latents=16 --l0s=0', '--l0s=0 must be at least 1'),
+      (f'{STORE} --l0s=a', '--l0s=a: expected whole numbers joined by comm'),
+      (f'{STORE} --seeds=1,1', '--seeds names 1 more than once'),
+      (f'{STORE} --latents=16 --l0s=2 --out={{d}}/run', 'holds another run'),
+    )
+  ),
   ('sweep', '--store={d}/none', 'There is no store at .*/none'),
   ('sweep', '--store={d}/trainonly --arch=topk', 'no rows in val. Give its'),
   *(
