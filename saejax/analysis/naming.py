@@ -17,7 +17,7 @@ from saejax.analysis import exemplars
 
 TOP_ROWS = 50  # Strongest rows whose captions name a concept.
 PRECISION_ROWS = 20  # Strongest rows of which the share with the name is given.
-_PRIOR_ROWS = 10.0  # Rows that the Dirichlet prior weighs.
+_PRIOR_ROWS = float(TOP_ROWS)  # What the Dirichlet prior weighs.
 _BETTER = 1.1  # A phrase's score over that of each of its words, to be taken.
 _CELLS = 1 << 24  # Of a table of areas held at once.
 _WORD = re.compile(r"\w+(?:['’-]\w+)*")
@@ -168,7 +168,7 @@ def log_odds(
 
   The log-odds ratio with an informative Dirichlet prior, over its standard
   error (Monroe, Colaresi and Quinn, 2008, section 3.5), of rows that hold a
-  word: the prior is the share of all rows that do, and weighs as ten rows.
+  word: the prior is the share of all rows that do, and weighs TOP_ROWS rows.
 
   Args:
     inside_SW: rows of each set that hold the word.

@@ -75,7 +75,8 @@ def sparse_probe(
 def best_threshold(score_nF: np.ndarray, label_nF: np.ndarray) -> np.ndarray:
   """The threshold of each column that gives the highest F1: [F].
 
-  Rows of at least the threshold are called positive.
+  Rows of at least the threshold are called positive; it lies half-way to the
+  next score below.
   """
   order_nF = np.argsort(-score_nF, axis=0, kind='stable')
   sorted_nF = np.take_along_axis(score_nF, order_nF, 0)
@@ -85,7 +86,9 @@ def best_threshold(score_nF: np.ndarray, label_nF: np.ndarray) -> np.ndarray:
   # Equal scores are called alike, so only the last of them is a place to cut.
   f1_nF[:-1][sorted_nF[:-1] == sorted_nF[1:]] = -1
   best_F = f1_nF.argmax(0)
-  return np.take_along_axis(sorted_nF, best_F[None], 0)[0]
+  below_F = np.minimum(best_F + 1, len(score_nF) - 1)
+  at = lambda place_F: np.take_along_axis(sorted_nF, place_F[None], 0)[0]
+  return (at(best_F) + at(below_F)) / 2
 
 
 def f1_counts(called_nF: np.ndarray, label_nF: np.ndarray) -> np.ndarray:

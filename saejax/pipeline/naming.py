@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from saejax import errors
 from saejax import results
 from saejax import run
 from saejax import store as store_lib
 from saejax.analysis import quality
 from saejax.data import prompts
 from saejax.pipeline import concept_quality
+from saejax.pipeline import embedders
 from saejax.pipeline import findings
 from saejax.pipeline import naming_probes
 from saejax.pipeline import naming_scores
@@ -59,19 +61,39 @@ class NameConfig:
   split: str = 'test'
 
 
+def _model(
+  config: NameConfig, store: store_lib.Store
+) -> embedders.Embedder | None:
+  """What embeds words, if anything does; UserError if it cannot be loaded."""
+  name = naming_words.model_name(config.model, store)
+  if name is None:
+    return None
+  revision = config.revision
+  if config.model is None:
+    revision = revision or store.about.get('revision')
+  try:
+    return naming_words.load_model(name, revision, config.offline)
+  except errors.UserError as e:
+    if config.model is not None:
+      raise
+    raise errors.UserError(
+      f'{e} It is what made {store.path}: give --model, or --model=none to do '
+      'without names from embedded words.'
+    ) from e
+
+
 def _names(
-  config: NameConfig, s: findings.Subject, c: naming_scores.Concepts
+  config: NameConfig,
+  s: findings.Subject,
+  c: naming_scores.Concepts,
+  model: embedders.Embedder | None,
 ) -> dict[str, naming_scores.Named]:
   """Names by every source that the store allows."""
   found = {}
   spoken = naming_words.spoken(s, config.vocabulary)
   if spoken:
     found['captions'] = naming_scores.by_captions(s, c, spoken)
-  name = naming_words.model_name(config.model, s.store)
-  if spoken and name:
-    own = name == s.store.about.get('model') and config.revision is None
-    revision = s.store.about.get('revision') if own else config.revision
-    model = naming_words.load_model(name, revision, config.offline)
+  if spoken and model:
     naming_words.check_model(model, s.test[1])
     row_WD = naming_words.embed(model, spoken.names, config.templates)
     found['vocabulary'] = naming_scores.by_words(s, c, spoken, row_WD)
@@ -196,13 +218,15 @@ def name(config: NameConfig, out: str) -> Entries:
   run.check_folder(out, asked, resume=True)
   if config.templates:
     prompts.read(config.templates)  # Told before any work.
+  store = store_lib.Store(config.store)
   other = config.other_store and concept_quality.read_other(
-    config.other_store, store_lib.Store(config.store), config.split
+    config.other_store, store, config.split
   )
+  model = _model(config, store)
   s = findings.load_subject(config.sae, config.store, config.split)
   hierarchy = naming_probes.read_hierarchy(config.hierarchy, s)
   c = naming_scores.concepts(s)
-  found = _names(config, s, c)
+  found = _names(config, s, c, model)
   entries = naming_scores.entries(found, c, s.split)
   densities, rates = concept_quality.density(s)
   apart, cosines = concept_quality.max_cosine(s, c.live_S)
