@@ -19,7 +19,7 @@ TOP_ROWS = 50  # Strongest rows whose captions name a concept.
 PRECISION_ROWS = 20  # Strongest rows of which the share with the name is given.
 _PRIOR_ROWS = float(TOP_ROWS)  # What the Dirichlet prior weighs.
 _BETTER = 1.1  # A phrase's score over that of each of its words, to be taken.
-_CELLS = 1 << 24  # Of a table of areas held at once.
+_CELLS = 1 << 22  # Of a table of concepts by names held at once.
 _WORD = re.compile(r"\w+(?:['’-]\w+)*")
 
 

@@ -179,7 +179,8 @@ def absorptions(
   p: Probes, s: findings.Subject, m: int, hierarchy: Hierarchy
 ) -> list[Absorbed]:
   """Absorption of every parent that a probe of whole rows reads well."""
-  place = {name: i for i, name in enumerate(p.names)}
+  # Those that no concept is correlated with are left out.
+  place = {n: i for i, n in enumerate(p.names) if p.chosen_Fk[i, 0] >= 0}
   families = [
     (place[parent], [place[c] for c in children if c in place])
     for parent, children in hierarchy.items()

@@ -160,6 +160,17 @@ def best(found: Mapping[str, Named]) -> np.ndarray:
   return np.where(area_KS.max(0) >= 0, area_KS.argmax(0), -1)
 
 
+def _weighted_share(reached_n, weight_n) -> bootstrap.Estimate:
+  """The share of the weight that is reached; undefined without any concept."""
+  if not len(weight_n):
+    return bootstrap.Estimate(float('nan'), 0)
+  return bootstrap.estimate(
+    lambda sums: sums[..., 0] / np.maximum(sums[..., 1], 1e-12),
+    np.stack([reached_n * weight_n, weight_n], 1),
+    len(weight_n),
+  )
+
+
 def _source_entries(
   area_S, null_S, c: Concepts, split: str, **beside
 ) -> Entries:
@@ -171,13 +182,7 @@ def _source_entries(
     'null_auroc': mean_over('concepts', null_S, split),
     'coverage_live': mean_over('concepts', reached_n, split),
     'coverage_energy': over(
-      'concepts',
-      bootstrap.estimate(
-        lambda sums: sums[..., 0] / np.maximum(sums[..., 1], 1e-12),
-        np.stack([reached_n * weight_n, weight_n], 1),
-        len(live),
-      ),
-      split,
+      'concepts', _weighted_share(reached_n, weight_n), split
     ),
   }
   for m, side in enumerate(SIDES):

@@ -97,8 +97,9 @@ def spoken(s: findings.Subject, path: str | None) -> Source | None:
 
 
 def labelled(s: findings.Subject) -> Source | None:
-  """The store's own labels; None where it has none."""
-  if not all(side.stream.labels for side in s.test):
+  """The store's own labels; None where images and texts do not share any."""
+  image, text = (side.stream.labels for side in s.test)
+  if not image or image != text:
     return None
   sparse = lambda side: scipy.sparse.csr_matrix(side.labels(), dtype=float)
   return Source(
@@ -144,6 +145,8 @@ def check_model(model: embedders.Embedder, text: sides.Side) -> None:
     )
   said = captions(text)
   at = [i for i, caption in enumerate(said) if caption][:_TRIED]
+  if not at:
+    return
   again_nD, _ = model.texts([said[i] for i in at])
   unit = retrieval.unit_rows
   cosine = (unit(again_nD) * unit(text.x_nD[at])).sum(1).mean()

@@ -41,7 +41,8 @@ def name_scores(
       columns |= {source: own, f'{source}_null': null}
     axes[0].set_ylabel('share of concepts')
     if scores:
-      axes[0].legend(loc='upper left')
+      handles = axes[0].get_legend_handles_labels()
+      drawing.legend(*handles, loc='outside lower center', ncols=2)
   return figures.Figure(drawing, columns)
 
 

@@ -11,6 +11,7 @@ from absl.testing import absltest
 import numpy as np
 
 from saejax import errors
+from saejax import io
 from saejax import results
 from saejax import store
 from saejax.pipeline import naming
@@ -233,6 +234,23 @@ class PlantedTest(absltest.TestCase):
       ):
         naming.name(config, path)
     self.assertFalse(os.path.exists(path))
+
+  def test_a_dictionary_that_never_fires_has_no_names_and_no_scores(self):
+    folder = self.create_tempdir().full_path
+    sae, variables = io.load(self.sae)
+    variables['constants']['threshold'] = np.float32(1e9)
+    io.save(os.path.join(folder, 'sae'), sae, variables)
+    config = dataclasses.replace(
+      self.config, sae=os.path.join(folder, 'sae'), model='none'
+    )
+    entries = naming.name(config, os.path.join(folder, 'out'))
+    value = lambda name: entries[name]['value']
+    self.assertEqual(value('concepts/live'), 0)
+    for name in ('name/best/mean_auroc', 'monosemanticity/mean',
+                 'max_cosine/median', 'shrinkage/text'):  # fmt: skip
+      self.assertIsNone(value(name))
+    self.assertEqual(value('probing/text/k1/mean_auroc'), 0.5)
+    self.assertEqual(value('absorption/text/parents'), 0)
 
   def test_a_list_of_words_is_all_there_is_to_choose_from(self):
     folder = self.create_tempdir().full_path
