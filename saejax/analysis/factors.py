@@ -67,16 +67,23 @@ def best_readers(val_nS, label_val_nF, test_nS, label_test_nF) -> Readers:
   )
 
 
-def linear_probes(
-  train_nD: np.ndarray, label_train_nF: np.ndarray, test_nD: np.ndarray
-) -> np.ndarray:
-  """Scores [n, F] on test of one ridge classifier a factor, fit on train."""
+def linear_weights(
+  train_nD: np.ndarray, label_nF: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+  """The mean of rows [D], and a ridge classifier of each factor [D, F]."""
   mean_D = train_nD.mean(0)
   x_nD = (train_nD - mean_D).astype(np.float64)
   gram_DD = x_nD.T @ x_nD
   gram_DD += _RIDGE * np.trace(gram_DD) / len(gram_DD) * np.eye(len(gram_DD))
-  y_nF = label_train_nF - label_train_nF.mean(0)
-  w_DF = np.linalg.solve(gram_DD, x_nD.T @ y_nF)
+  y_nF = label_nF - label_nF.mean(0)
+  return mean_D, np.linalg.solve(gram_DD, x_nD.T @ y_nF)
+
+
+def linear_probes(
+  train_nD: np.ndarray, label_train_nF: np.ndarray, test_nD: np.ndarray
+) -> np.ndarray:
+  """Scores [n, F] on test of one ridge classifier a factor, fit on train."""
+  mean_D, w_DF = linear_weights(train_nD, label_train_nF)
   return (test_nD - mean_D) @ w_DF
 
 

@@ -132,6 +132,14 @@ def related() -> np.ndarray:
   return out
 
 
+def hierarchy() -> dict[str, list[str]]:
+  """Which factors are kinds of which: a colour and a shape, of their pairs."""
+  kinds = {f'colour={c}': [f'pair={c} {s}' for s in SHAPES] for c in COLOURS}
+  return kinds | {
+    f'shape={s}': [f'pair={c} {s}' for c in COLOURS] for s in SHAPES
+  }
+
+
 @dataclasses.dataclass(frozen=True)
 class World:
   """A world: `captions` is 'partial', 'full' or 'unrelated'.

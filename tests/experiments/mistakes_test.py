@@ -202,7 +202,7 @@ CASES = (
   *training_mistakes.CASES,
   *(
     (program, flags, message)
-    for program in ('evaluate', 'analyse')
+    for program in ('evaluate', 'analyse', 'name')
     for flags, message in (
       (f'--sae={{d}}/run {STORE}', 'no dictionary at .*in its folder sae/'),
       (f'--sae={{d}}/none {STORE}', 'There is no dictionary at .*/none'),
@@ -218,6 +218,21 @@ CASES = (
     'analyse',
     f'--sae={{d}}/signed {STORE} --nosurrogate',
     'has codes of both signs',
+  ),
+  *(
+    ('name', f'{SAE} {STORE} {flags}', message)
+    for flags, message in (
+      ('--out={d}/store', 'store holds other files'),
+      ('--model={d}/none', 'There is no model .*none: expected a folder'),
+      ('--vocabulary={d}/none', 'none cannot be opened .*a word or phrase'),
+      ('--templates=photo', 'is neither a file nor templates'),
+      ('--hierarchy={d}/none', '--hierarchy=.*none cannot be read: No such'),
+      ('--hierarchy={d}/torn/config.json', 'config.json is not valid JSON'),
+      ('--hierarchy={d}/run/run.json', 'expected an object of a parent and'),
+      ('--hierarchy={d}/kinds.json', "names 'red', which is no label of"),
+      ('--other_store={d}/none', 'There is no store at .*/none'),
+      ('--other_store={d}/labelled', 'labelled is of another data set than'),
+    )
   ),
   ('quickstart', '--arch=relu', '--arch=relu: value should be one of'),
   ('analyse', f'{SAE} --store={{d}}/trainonly', 'no rows in val. Give its'),
@@ -301,6 +316,7 @@ class InputsTest(MistakeTest):
     io.save(path('signed'), *saes.make('abs_topk'))
     os.mkdir(path('torn'))
     pathlib.Path(path('torn/config.json')).write_text('{"format": ')
+    pathlib.Path(path('kinds.json')).write_text('{"red": ["round"]}')
     pathlib.Path(path('words.txt')).write_text('two\nlines\n')
     pathlib.Path(path('empty.npy')).write_bytes(b'')
 
