@@ -33,6 +33,9 @@ flags.DEFINE_enum(
   'Concepts are removed, kept alone, or scaled by --factor.',
 )
 flags.DEFINE_float('factor', C.factor, 'Of --edit=scale.')
+flags.DEFINE_list(
+  'sets', list(C.sets), 'Sets of concepts; p-values are adjusted for these.'
+)
 SIZES = flags.DEFINE_list(
   'sizes', [str(n) for n in C.sizes], 'How many concepts of each set.'
 )

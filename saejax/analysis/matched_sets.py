@@ -15,6 +15,7 @@ import scipy.spatial.distance
 from saejax.analysis import energy
 from saejax.analysis import modality
 
+_AS_GOOD = 0.1  # Squared distance below which partners hardly differ.
 FEATURES = ('energy', 'modality_score', 'rate', 'lost_r2', 'b0_mass')
 
 
@@ -84,8 +85,7 @@ def near(
   away_Cn = scipy.spatial.distance.cdist(
     place_SF[chosen_C], place_SF[others_n], 'chebyshev'
   )
-  is_other_Cn = chosen_C[:, None] != others_n
-  return ((away_Cn <= most) & is_other_Cn).sum(1)
+  return (away_Cn <= most).sum(1)
 
 
 def draw(
@@ -97,9 +97,10 @@ def draw(
 ) -> np.ndarray:
   """Random sets [R, C]: entry c of each is like concept c of the chosen ones.
 
-  Each set takes half of the pool at random, and of it the distinct partners
-  that are nearest in total (squared distance). As partners go with places, the
-  first k of a random set are matched to the first k chosen.
+  Partners are distinct and nearest in total, by squared distances that are
+  each multiplied by a draw from 1/2 to 3/2: sets differ, and what is three
+  times as far as another partner never stands for it. As partners go with
+  places, the first k of a random set are matched to the first k chosen.
 
   Args:
     place_SF: features, standardised.
@@ -109,15 +110,14 @@ def draw(
     seed: of the draws.
   """
   rng = np.random.default_rng(seed)
-  half = max((len(pool_n) + 1) // 2, len(chosen_C))
-  cost_Cn = scipy.spatial.distance.cdist(
+  cost_Cn = _AS_GOOD + scipy.spatial.distance.cdist(
     place_SF[chosen_C], place_SF[pool_n], 'sqeuclidean'
   )
   sets_RC = np.empty((draws, len(chosen_C)), np.int64)
   for r in range(draws):
-    some_h = rng.choice(len(pool_n), half, replace=False)
-    _, at_C = scipy.optimize.linear_sum_assignment(cost_Cn[:, some_h])
-    sets_RC[r] = pool_n[some_h[at_C]]
+    drawn_Cn = cost_Cn * rng.uniform(0.5, 1.5, cost_Cn.shape)
+    _, at_C = scipy.optimize.linear_sum_assignment(drawn_Cn)
+    sets_RC[r] = pool_n[at_C]
   return sets_RC
 
 

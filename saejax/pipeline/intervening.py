@@ -48,6 +48,7 @@ class InterveneConfig:
   Attributes:
     edit: concepts are removed, kept alone, or scaled by `factor`.
     factor: of 'scale'.
+    sets: of concepts, of `intervening_sets.SETS`.
     sizes: how many concepts of each set, its strongest.
     draws: matched random sets for each.
     images: of the split, with their texts, at most.
@@ -58,6 +59,7 @@ class InterveneConfig:
 
   edit: str = 'remove'
   factor: float = 0.5
+  sets: tuple[str, ...] = intervening_sets.SETS
   sizes: tuple[int, ...] = (8, 16, 32, 64)
   draws: int = 120
   caliper: float | None = None
@@ -68,6 +70,12 @@ class InterveneConfig:
   def __post_init__(self):
     if self.edit not in EDITS:
       raise errors.UserError(f'--edit={self.edit}: choose of {EDITS}.')
+    for name in self.sets or ('',):
+      if name not in intervening_sets.SETS:
+        raise errors.UserError(
+          f'--sets: {name!r} is no set; choose of '
+          f'{", ".join(intervening_sets.SETS)}.'
+        )
     if not self.sizes or min(self.sizes) < 1:
       raise errors.UserError('--sizes must be whole numbers, at least 1.')
     for name, least in (
@@ -285,7 +293,9 @@ def intervene(
     sae, variables, store, config.train_images, config.seed
   )
   trials = tuple(
-    choice.trials(config.sizes, config.draws, config.caliper, config.seed)
+    choice.trials(
+      config.sizes, config.draws, config.caliper, config.seed, config.sets
+    )
   )
   if not trials:
     live = int((choice.energy_S > 0).sum())

@@ -76,24 +76,25 @@ class Choice:
     draws: int,
     caliper: float | None = None,
     seed: int = 0,
+    names: Sequence[str] = SETS,
   ) -> Iterator[Trial]:
     """Every set that has a concept, with random sets of concepts outside it.
 
     A set has at most a third of the live concepts, so that there is choice;
-    and what it lacks for a size, that size lacks. With a caliper, it is of
-    concepts that at least four others resemble, to so many standard deviations
-    in every feature.
+    and what it lacks for a size, that size lacks. With a caliper, it is
+    left with those that at least four others resemble, to so many standard
+    deviations in every feature.
     """
     live_n = np.flatnonzero(self.energy_S > 0)
     most = min(max(sizes), len(live_n) // 3)
-    for name, ranked in self.ranked.items():
-      if caliper is not None and len(ranked):
-        near_n = matched_sets.near(self._place_SF, ranked, live_n, caliper)
-        ranked = ranked[near_n >= _ALIKE]
-      concepts_C = ranked[:most]
+    for name in names:
+      concepts_C = self.ranked[name][:most]
+      pool_n = np.setdiff1d(live_n, concepts_C)
+      if caliper is not None and len(concepts_C):
+        near_C = matched_sets.near(self._place_SF, concepts_C, pool_n, caliper)
+        concepts_C = concepts_C[near_C >= _ALIKE]
       own = sorted({min(n, len(concepts_C)) for n in sizes} - {0})
       if own:
-        pool_n = np.setdiff1d(live_n, concepts_C)
         random_RC = matched_sets.draw(
           self._place_SF, concepts_C, pool_n, draws, seed
         )
