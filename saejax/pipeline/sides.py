@@ -88,9 +88,10 @@ def encode_side(
   variables: types.ArrayTree,
   stream: store_lib.Stream,
   split: str,
+  rows_n: np.ndarray | None = None,
 ) -> Side:
-  """Encodes every row of a split of a stream."""
-  rows_n = stream.rows(split)
+  """Encodes rows of a stream: by default, every row of a split."""
+  rows_n = stream.rows(split) if rows_n is None else rows_n
   encoded = encode.encode(sae, variables, stream, rows_n)
   column = lambda name: stream.column(name)[rows_n]
   has_key = 'meaning' in stream.spec.columns
@@ -150,5 +151,31 @@ def encode_pairs(
   check_pairs(store, split)
   image, text = (
     encode_side(sae, variables, store[name], split) for name in _STREAMS
+  )
+  return image, text
+
+
+def encode_some_pairs(
+  sae: nn.LinearSAE,
+  variables: types.ArrayTree,
+  store: store_lib.Store,
+  split: str,
+  most: int,
+  seed: int = 0,
+) -> tuple[Side, Side]:
+  """Images and all their texts of up to `most` pairs of a split, at random."""
+  check_pairs(store, split, needs_train=False)
+  streams = [store[name] for name in _STREAMS]
+  rows = [stream.rows(split) for stream in streams]
+  pair_of = [
+    stream.column('pair')[rows_n]
+    for stream, rows_n in zip(streams, rows, strict=True)
+  ]
+  pairs = np.intersect1d(*pair_of)
+  if len(pairs) > most:
+    pairs = np.random.default_rng(seed).choice(pairs, most, replace=False)
+  image, text = (
+    encode_side(sae, variables, stream, split, rows_n[np.isin(pair_n, pairs)])
+    for stream, rows_n, pair_n in zip(streams, rows, pair_of, strict=True)
   )
   return image, text
