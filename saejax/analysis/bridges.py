@@ -125,6 +125,41 @@ def firing(m: Matched, i_P: np.ndarray, j_P: np.ndarray):
   return joint_P, expected_P, count_image_S, count_text_S
 
 
+def correlations(m: Matched, i_P: np.ndarray, j_P: np.ndarray) -> np.ndarray:
+  """Pearson's r of an image concept's and a text concept's codes: [P].
+
+  What B has without the concepts' scale: r ⊙ D Dᵀ is its correlation variant.
+  NaN where a concept is constant over the pairs.
+  """
+  n = max(len(m.pairs_G), 1)
+  image_GS = m.image_GS.astype(np.float64)
+  text_GS = m.text_GS.astype(np.float64)
+  mean_image_S, mean_text_S = _means(m)
+  spread = lambda z, mean_S: np.sqrt(
+    np.maximum(np.asarray(z.multiply(z).sum(0)).ravel() / n - mean_S**2, 0)
+  )
+  joint_P = _entries((image_GS.T @ text_GS).tocsr(), i_P, j_P) / n
+  covariance_P = joint_P - mean_image_S[i_P] * mean_text_S[j_P]
+  scale_P = spread(image_GS, mean_image_S)[i_P]
+  scale_P = scale_P * spread(text_GS, mean_text_S)[j_P]
+  with np.errstate(invalid='ignore', divide='ignore'):
+    return np.where(scale_P > 1e-12, covariance_P / scale_P, np.nan)
+
+
+def mass(b: Bridges, real_P: np.ndarray, s: int) -> dict[str, np.ndarray]:
+  """Excess that each concept's real bridges carry, on either side: [s] each.
+
+  `bridge_mass_image` sums over the bridges whose image concept it is,
+  `bridge_mass_text` over those whose text concept it is.
+  """
+  total = lambda at_P: np.bincount(
+    at_P[real_P], weights=b.excess_P[real_P], minlength=s
+  )
+  return {
+    'bridge_mass_image': total(b.i_P), 'bridge_mass_text': total(b.j_P),
+  }  # fmt: skip
+
+
 def p_values(m: Matched, b: Bridges) -> np.ndarray:
   """One-sided p of each pair's co-activation under shuffled pairing; [P].
 

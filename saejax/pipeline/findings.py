@@ -18,6 +18,7 @@ from saejax.analysis import geometry
 from saejax.analysis import layout
 from saejax.analysis import modality
 from saejax.pipeline import sides
+from saejax.pipeline import subspaces
 from saejax.store import files
 
 LEAST_LIFT = 1.5  # Of co-firing over chance, for a bridge to count as real.
@@ -160,8 +161,22 @@ def geometry_results(s: Subject, live_S: np.ndarray) -> tuple[Entries, Arrays]:
   return entries, {'cosine_to_gap': cosine_S}
 
 
-def bridge_results(s: Subject, score_S: np.ndarray) -> tuple[Entries, Arrays]:
-  """Bridges: found on `val`, replicated and measured on the reported split."""
+def _strength_results(real_P, b, correlation_P, entry) -> Entries:
+  """How strongly the two ends of real cross bridges go together."""
+  median = lambda x_P: float(np.median(x_P[real_P])) if real_P.any() else np.nan
+  return {
+    'bridges/cross_cosine_median': entry(median(b.cosine_P)),
+    'bridges/cross_correlation_median': entry(median(correlation_P)),
+  }
+
+
+def bridge_results(
+  s: Subject, score_S: np.ndarray
+) -> tuple[Entries, Arrays, Arrays]:
+  """Bridges: found on `val`, replicated and measured on the reported split.
+
+  Results, each concept's mass on either side, and the bridges.
+  """
   matched = {
     name: bridges_lib.match(image.z_nS, text.z_nS, image.pair_n, text.pair_n)
     for name, (image, text) in (('val', s.val), ('test', s.test))
@@ -187,6 +202,7 @@ def bridge_results(s: Subject, score_S: np.ndarray) -> tuple[Entries, Arrays]:
   )
   self_P = b.i_P == b.j_P
   cross_P = ~self_P & (score_S[b.i_P] > 0.9) & (score_S[b.j_P] < 0.1)
+  correlation_P = bridges_lib.correlations(matched['test'], b.i_P, b.j_P)
   totals = bridges_lib.totals(matched['test'], s.d_SD)
   n = len(matched['test'].pairs_G)
   excess = totals['sum_b'] - totals['sum_b0']
@@ -211,6 +227,7 @@ def bridge_results(s: Subject, score_S: np.ndarray) -> tuple[Entries, Arrays]:
     ),
     'bridges/cross_share_of_excess': entry(part(cross_P)),
     'bridges/self_share_of_excess': entry(part(self_P)),
+    **_strength_results(replicated & cross_P, b, correlation_P, entry),
   }
   keep = np.argsort(-b.excess_P, kind='stable')
   keep = keep[(positive['test'] | replicated)[keep]][:_KEPT_BRIDGES]
@@ -221,13 +238,15 @@ def bridge_results(s: Subject, score_S: np.ndarray) -> tuple[Entries, Arrays]:
     'b0': b.b0_P,
     'excess': b.excess_P,
     'cosine': b.cosine_P,
+    'correlation': correlation_P,
     'joint': joint_P.astype(np.int64),
     'lift': lift_P,
     'p': p_test,
     'replicated': replicated,
     'cross': cross_P,
   }
-  return entries, {name: array[keep] for name, array in arrays.items()}
+  mass = bridges_lib.mass(b, replicated, s.sae.s)
+  return entries, mass, {name: array[keep] for name, array in arrays.items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -252,7 +271,17 @@ def analyse_subject(s: Subject) -> Analysis:
   entries, concepts = entries | found, concepts | scores
   found, cosines = geometry_results(s, live_S)
   entries, concepts = entries | found, concepts | cosines
-  found, bridges = bridge_results(s, concepts['modality_score'])
+  found, crossing = subspaces.measure(
+    (s.training_rows('image'), s.training_rows('text')),
+    s.val,
+    s.test,
+    s.d_SD,
+    live_S,
+    s.split,
+  )
+  entries, concepts = entries | found, concepts | crossing
+  found, mass, bridges = bridge_results(s, concepts['modality_score'])
+  concepts = concepts | mass
   map_S2 = np.full((s.sae.s, 2), np.nan)
   map_S2[live_S] = layout.concept_map(s.d_SD[live_S])
   return Analysis(

@@ -158,5 +158,33 @@ class BridgesTest(parameterized.TestCase):
     np.testing.assert_allclose(b.excess_P[b.b_P.argmax()], 0, atol=1e-12)
 
 
+class StrengthTest(absltest.TestCase):
+  def test_correlations_are_numpy_s(self):
+    rng = np.random.default_rng(0)
+    image_GS, text_GS = (
+      rng.random((80, 6)) * (rng.random((80, 6)) < 0.4) for _ in range(2)
+    )
+    text_GS[:, 3] = 0
+    m = bridges.Matched(
+      np.arange(80), *map(scipy.sparse.csr_matrix, (image_GS, text_GS))
+    )
+    i_P, j_P = np.meshgrid(np.arange(6), np.arange(6), indexing='ij')
+    with np.errstate(invalid='ignore', divide='ignore'):
+      want_SS = np.corrcoef(image_GS.T, text_GS.T)[:6, 6:]
+    np.testing.assert_allclose(
+      bridges.correlations(m, i_P.ravel(), j_P.ravel()), want_SS.ravel()
+    )
+
+  def test_mass_counts_real_bridges_on_both_sides(self):
+    b = bridges.Bridges(
+      i_P=np.array([0, 0, 2]), j_P=np.array([1, 2, 2]),
+      b_P=np.array([1.0, 2.0, 4.0]), b0_P=np.array([0.5, 0.0, 1.0]),
+      cosine_P=np.ones(3),
+    )  # fmt: skip
+    found = bridges.mass(b, np.array([True, True, False]), 3)
+    np.testing.assert_allclose(found['bridge_mass_image'], [2.5, 0, 0])
+    np.testing.assert_allclose(found['bridge_mass_text'], [0, 0.5, 2])
+
+
 if __name__ == '__main__':
   absltest.main()
