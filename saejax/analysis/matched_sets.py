@@ -97,10 +97,11 @@ def draw(
 ) -> np.ndarray:
   """Random sets [R, C]: entry c of each is like concept c of the chosen ones.
 
-  Partners are distinct and nearest in total, by squared distances that are
-  each multiplied by a draw from 1/2 to 3/2: sets differ, and what is three
-  times as far as another partner never stands for it. As partners go with
-  places, the first k of a random set are matched to the first k chosen.
+  Each set takes half of the pool at random, so that sets differ even where few
+  concepts are alike, and of it the distinct partners that are nearest in total,
+  by squared distances that are each multiplied by a draw from 1/2 to 3/2. As
+  partners go with places, the first k of a random set are matched to the first
+  k chosen.
 
   Args:
     place_SF: features, standardised.
@@ -114,10 +115,12 @@ def draw(
     place_SF[chosen_C], place_SF[pool_n], 'sqeuclidean'
   )
   sets_RC = np.empty((draws, len(chosen_C)), np.int64)
+  half = max((len(pool_n) + 1) // 2, len(chosen_C))
   for r in range(draws):
-    drawn_Cn = cost_Cn * rng.uniform(0.5, 1.5, cost_Cn.shape)
-    _, at_C = scipy.optimize.linear_sum_assignment(drawn_Cn)
-    sets_RC[r] = pool_n[at_C]
+    some_h = rng.choice(len(pool_n), half, replace=False)
+    drawn_Ch = cost_Cn[:, some_h] * rng.uniform(0.5, 1.5, (len(cost_Cn), half))
+    _, at_C = scipy.optimize.linear_sum_assignment(drawn_Ch)
+    sets_RC[r] = pool_n[some_h[at_C]]
   return sets_RC
 
 

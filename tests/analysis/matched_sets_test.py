@@ -79,15 +79,16 @@ class DrawTest(parameterized.TestCase):
     self.assertLess(3 * difference(sets_RC), difference(any_RC))
 
   def test_the_near_take_turns_and_the_far_are_never_partners(self):
-    place_SF = np.zeros((6, 2))
-    place_SF[:, 0] = [0, 0, 0.01, 0.2, 1, 3]
+    place_SF = np.zeros((11, 2))
+    place_SF[8:, 0] = [1, 2, 3]  # Fewer than half of the pool.
+    place_SF[7, 0] = 0.3
     sets_R1 = matched_sets.draw(
-      place_SF, np.array([0]), np.arange(1, 6), 400, seed=3
+      place_SF, np.array([0]), np.arange(1, 11), 600, seed=3
     )
-    times = np.bincount(sets_R1.ravel(), minlength=6)
-    np.testing.assert_allclose(times[1], times[2], rtol=0.25)
-    self.assertBetween(times[3], 1, times[1] - 1)
-    np.testing.assert_array_equal(times[4:], 0)
+    times = np.bincount(sets_R1.ravel(), minlength=11)
+    np.testing.assert_allclose(times[1:7], 100, rtol=0.4)
+    self.assertBetween(times[7], 1, 60)
+    np.testing.assert_array_equal(times[8:], 0)
 
   def test_near_counts_others_within_reach_in_every_feature(self):
     place_SF = np.zeros((6, 2))
