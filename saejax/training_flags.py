@@ -137,6 +137,11 @@ flags.DEFINE_float(
 )  # fmt: skip
 flags.DEFINE_enum('center', C.center, STANDARD, 'Mean taken away first.')
 flags.DEFINE_enum('scale', C.scale, STANDARD, 'Spread scaled to 1 first.')
+flags.DEFINE_bool(
+  'whiten', C.whiten, 'For relu, gated, p_anneal and jumprelu: train on rows '
+  'whitened about --center, whose R² metrics.jsonl then tells; what is saved '
+  'reads rows as they are.'
+)  # fmt: skip
 flags.DEFINE_bool('use_b_dec', C.use_b_dec, 'Learn a decoder bias.')
 flags.DEFINE_enum(
   'b_dec_start', C.b_dec_start, config_lib.B_DEC_STARTS, 'Where the decoder '

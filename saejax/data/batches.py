@@ -12,6 +12,7 @@ import dataclasses
 import numpy as np
 
 from saejax import store as store_lib
+from saejax.data import whitening as whitening_lib
 from saejax.store import hashing
 
 _ROUNDS = 4
@@ -75,6 +76,7 @@ class Mixture:
     batch: rows of a batch, over all processes.
     shares: weight of each stream, in any unit.
     seed: of the order.
+    whitening: what is done to rows that are taken, if anything.
   """
 
   streams: tuple[store_lib.Stream, ...]
@@ -82,6 +84,7 @@ class Mixture:
   batch: int
   shares: tuple[float, ...]
   seed: int
+  whitening: whitening_lib.Whitening | None = None
 
   @property
   def counts(self) -> list[int]:
@@ -108,7 +111,10 @@ class Mixture:
 
   def take(self, which_b: np.ndarray, rows_b: np.ndarray) -> np.ndarray:
     """Reads rows [b, D] of a part of a batch, stream by stream, as float32."""
-    return take(self.streams, which_b, rows_b)
+    x_bD = take(self.streams, which_b, rows_b)
+    if self.whitening is None:
+      return x_bD
+    return self.whitening.apply(x_bD, which_b)
 
 
 def prefetch(make, steps: range, depth: int = 2, threads: int = 1) -> Iterator:

@@ -60,6 +60,7 @@ class TrainConfig:
   mix: str = 'natural'
   center: str = 'none'
   scale: str = 'none'
+  whiten: bool = False
   data_seed: int = 0
 
   # The dictionary.
@@ -256,6 +257,8 @@ def _check_fit(config: TrainConfig) -> None:
     ('k_start', config.k_start is not None, SELECTING),
     ('multi_topk', config.multi_topk, SELECTING),
     ('decoder_norm=free', config.decoder_norm == 'free', FOLDABLE),
+    # Others compare concepts, whose norms change on the way back.
+    ('whiten', config.whiten, FOLDABLE),
     ('resample_every', config.resample_every, RESAMPLED),
     ('b_dec_start', config.b_dec_start != 'zero', ONE_ENCODER),
   ):
@@ -268,6 +271,12 @@ def _check_fit(config: TrainConfig) -> None:
     raise errors.UserError(
       f'--b_dec_start={config.b_dec_start} is of the decoder bias: add '
       '--use_b_dec.'
+    )
+  if config.whiten and (config.scale != 'none' or is_paired(config)):
+    raise errors.UserError(
+      f'--whiten is not for --scale={config.scale}: it scales every direction.'
+      if config.scale != 'none'
+      else '--whiten is not for matched rows.'
     )
   if config.optimiser == 'schedule_free':
     for name, is_fit in (

@@ -85,7 +85,13 @@ def finish(
   """
   variables = jax.tree.map(jax.numpy.asarray, variables)
   params = variables['params']
-  if free_norms:
+  whitening = getattr(plan.mixture, 'whitening', None)
+  if whitening is not None:
+    variables = folding.fold_whitening(
+      variables, whitening.center_MD, whitening.w_DD, whitening.inverse_DD,
+      plan.modality_of,
+    )  # fmt: skip
+  elif free_norms:
     variables['params'] = folding.fold_norms(params)
   elif is_averaged:
     variables['params'] = plan.sae.constrain(params)

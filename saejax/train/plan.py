@@ -15,10 +15,12 @@ from saejax import ops
 from saejax import store as store_lib
 from saejax.data import batches
 from saejax.data import pairs as pairs_lib
+from saejax.data import whitening
 from saejax.train import config as config_lib
 from saejax.train import median
 from saejax.train import optimisers
 
+_WHITENED = 131_072  # Rows, at least, whose covariance is taken.
 _SAMPLE = 8192  # Rows of which the mean or the median is taken.
 _ROWS_SEED = 0  # Of the order in which --rows takes them, for every run.
 _ROWS_A_POINT = 8  # Rows that k-means reads, at most, for each of its points.
@@ -219,6 +221,19 @@ def make_cloud(
   return cloud_MD / np.sqrt(np.maximum(square, 1e-30))
 
 
+def whiten(mixture: batches.Mixture, modality_of, constants):
+  """The mixture whitened about the centres, and constants that leave it so."""
+  which, rows = zip(
+    *map(mixture.rows_of, range(math.ceil(_WHITENED / mixture.batch))),
+    strict=True,
+  )
+  which_N, rows_N = np.concatenate(which), np.concatenate(rows)
+  center_MD = constants['center'][np.asarray(modality_of)]
+  found = whitening.fit(mixture.take(which_N, rows_N), which_N, center_MD)
+  constants = constants | {'center': np.zeros_like(constants['center'])}
+  return dataclasses.replace(mixture, whitening=found), constants, 1.0
+
+
 def make_plan(config: config_lib.TrainConfig) -> Plan:
   """Resolves a config; UserError or StoreError says what cannot be done."""
   config_lib.check(config)
@@ -258,6 +273,9 @@ def make_plan(config: config_lib.TrainConfig) -> Plan:
     shares=shares,
     seed=config.data_seed,
   )
+  if config.whiten:
+    mixture, constants, rms = whiten(mixture, modality_of, constants)
+    fields |= {'rms': rms} if 'rms' in fields else {}
   if config.arch == 'archetypal':
     constants['cloud'] = make_cloud(config, mixture, modality_of, constants)
     fields['cloud'] = len(constants['cloud'])
