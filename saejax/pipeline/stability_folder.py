@@ -56,7 +56,7 @@ def _curves(pairs: Sequence[stability.Pair]):
 
 def _tenths(pairs: Sequence[stability.Pair], by: str) -> dict[str, np.ndarray]:
   found: dict[str, list[np.ndarray]] = {}
-  for p in pairs:
+  for p in sorted(pairs, key=lambda p: p.kind):
     by_M = getattr(p, by)
     tenths = stability_lib.by_decile(p.matching.similarity_M, by_M)
     found.setdefault(p.kind, []).append(tenths)

@@ -9,6 +9,21 @@ import numpy as np
 from saejax.report import figures
 
 
+_WORDS = {
+  'seed': 'seed',
+  'data_seed': 'order',
+  'rows': 'share of images',
+  'draw': 'rows',
+}
+
+
+def _label(kind: str) -> str:
+  """What runs differ in, as words."""
+  names = [n for n in kind.split('+') if n != 'seed'] or ['seed']
+  other = 'other ' + ' and '.join(_WORDS.get(n, n) for n in names)
+  return other + (' and seed' if '+seed' in kind else '')
+
+
 def _floors(ax, floors: Mapping[str, float]) -> None:
   styles = (':', '--', '-.')
   for style, (name, value) in zip(styles, floors.items(), strict=False):
@@ -33,7 +48,7 @@ def top_curves(
     drawing, (ax,) = figures.panels(width=5.4, height=3)
     for i, (kind, y_PN) in enumerate(curves.items()):
       colour = figures.SERIES[i % len(figures.SERIES)]
-      ax.plot(tops, y_PN.mean(0), color=colour, label=kind)
+      ax.plot(tops, y_PN.mean(0), color=colour, label=_label(kind))
       ax.fill_between(
         tops, y_PN.min(0), y_PN.max(0), color=colour, alpha=0.2, linewidth=0
       )
@@ -70,7 +85,7 @@ def tenths(
       for i, (kind, y_T) in enumerate(found.items()):
         colour = figures.SERIES[i % len(figures.SERIES)]
         ax.plot(
-          1 + np.arange(len(y_T)), y_T, 'o-', color=colour, label=kind,
+          1 + np.arange(len(y_T)), y_T, 'o-', color=colour, label=_label(kind),
           markersize=3,
         )  # fmt: skip
         columns |= {'tenth': 1 + np.arange(len(y_T)), f'{kind} by {what}': y_T}
