@@ -8,7 +8,6 @@ import numpy as np
 
 from saejax.report import figures
 
-
 _WORDS = {
   'seed': 'seed',
   'data_seed': 'order',
