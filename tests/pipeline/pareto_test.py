@@ -45,8 +45,8 @@ class ParetoTest(parameterized.TestCase):
   @classmethod
   def make(cls, **given) -> pareto.ParetoConfig:
     settings = dict(
-      stores=(cls.store,), l0s=L0S, latents=2 * planted.D, seeds=(0, 1), steps=60,
-      batch=128, lrs=(1e-2,), alternations=20, methods=METHODS,
+      stores=(cls.store,), l0s=L0S, latents=2 * planted.D, seeds=(0, 1),
+      steps=60, batch=128, lrs=(1e-2,), alternations=20, methods=METHODS,
     )  # fmt: skip
     return pareto.ParetoConfig(**(settings | given))
 
@@ -88,7 +88,9 @@ class ParetoTest(parameterized.TestCase):
     self.assertContainsSubset(others, pareto.METHODS)
     out = os.path.join(self.folder, 'others')
     pareto.compare(
-      self.make(methods=others, seeds=(0,), l0s=(4,)), out, say=quiet
+      self.make(methods=others, seeds=(0,), l0s=(4,), alternations=10),
+      out,
+      say=quiet,
     )
     found = results.read(out)
     floor = self.value('random/l0=4/omp/r2')
