@@ -17,7 +17,6 @@ concept. Killed, the same command goes on.
 
 from absl import flags
 
-from saejax import errors
 from saejax import nn
 from saejax import program
 from saejax import results
@@ -44,18 +43,6 @@ flags.DEFINE_float(
 flags.DEFINE_float('lr', C.lr, 'Peak learning rate.')
 
 
-def seeds(flag) -> list[int]:
-  try:
-    found = [int(text) for text in flag.value]
-  except ValueError:
-    found = []
-  if not found or len(set(found)) != len(found):
-    raise errors.UserError(
-      f'--{flag.name}={",".join(flag.value)} must be different whole numbers.'
-    )
-  return found
-
-
 def main() -> None:
   store = flags.FLAGS.store
   if RUNS.value:
@@ -65,8 +52,8 @@ def main() -> None:
   else:
     configs = stability_runs.runs(
       training_flags.config(seed=0),
-      seeds(SEEDS),
-      seeds(DATA_SEEDS),
+      program.numbers(SEEDS, int, None),
+      program.numbers(DATA_SEEDS, int, None),
       stability_runs.parse_shares(DIETS.value or []),
     )
     entries = stability_folder.train_and_compare(

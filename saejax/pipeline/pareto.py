@@ -32,7 +32,7 @@ METHODS = (
   'kmeans', 'sparse_coding', 'random', 'rows',
 )  # fmt: skip
 OWN, OMP = 'own', 'omp'
-_OMP_SET_BY = 'steps of pursuit, refitted, z ≥ 0'
+_OMP_SET_BY = 'steps of pursuit, refitted'
 _TABLE, _CURVES = 'table', 'pareto'
 _SPLITS = ('train', 'val', 'test')
 _METRICS = (
@@ -231,7 +231,7 @@ def _panel(
 
 def _latex(rows: Rows) -> str:
   """The table for a paper: a tabular that needs no package."""
-  safe = lambda v: str(v).replace('_', r'\_').replace('≥', r'$\geq$')
+  safe = lambda v: str(v).replace('_', r'\_')
   safe_bar = lambda v: safe(v).replace('|', '/')
   lines = [
     r'\begin{tabular}{lllrrrl}',

@@ -184,11 +184,11 @@ def compare_runs(
     results.write(out, entries)
     return entries
   store = store_lib.Store(stores[0])
-  runs, sizes = [], {}
+  sizes = {n: io.load(path)[0].s for n, path in zip(names, paths, strict=True)}
+  runs = []
   for name, path in zip(names, paths, strict=True):
     say(f'Encoding rows with {name} …')
     runs.append(stability.load_run(name, path, store, split)[0])
-    sizes[name] = io.load(path)[0].s
   widths = {r.name: r.d_LD.shape[1] for r in runs}
   if len(set(widths.values())) > 1:
     raise errors.UserError(f'Dictionaries must have one width; got {widths}.')
