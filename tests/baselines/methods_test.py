@@ -124,9 +124,9 @@ class FactorisationTest(parameterized.TestCase):
 
   def test_the_same_seed_gives_the_same_atoms_and_another_does_not(self):
     x_ND, _ = planted(False)
-    fit = lambda seed: convex_nmf.fit(
-      x_ND, S, seed, ACTIVE, steps=5, anchors=30
-    ).w_SD
+    fit = lambda seed: (
+      convex_nmf.fit(x_ND, S, seed, ACTIVE, steps=5, anchors=30).w_SD
+    )
     first_SD = fit(0)
     np.testing.assert_array_equal(first_SD, fit(0))
     self.assertGreater(np.abs(first_SD - fit(1)).max(), 0.1)
