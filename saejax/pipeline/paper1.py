@@ -1,0 +1,237 @@
+"""The study of arXiv 2504.11695, whole: every stage for every model."""
+
+from collections.abc import Callable
+from collections.abc import Iterator
+import contextlib
+import dataclasses
+import os
+import time
+from typing import Any
+
+from saejax import errors
+from saejax import results
+from saejax import run
+from saejax import store as store_lib
+from saejax.pipeline import analysing
+from saejax.pipeline import embedding
+from saejax.pipeline import evaluation
+from saejax.pipeline import intervening
+from saejax.pipeline import naming
+from saejax.pipeline import pareto
+from saejax.pipeline import stability_folder
+from saejax.report import claims
+from saejax.report import paper1 as report
+from saejax.train import config as config_lib
+from saejax.train import loop
+
+CENTERS = ('none', 'modality')
+Say = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Paper1Config:
+  """Flags of `paper1`.
+
+  Attributes:
+    models: folders, ids of the hub, or names of models that ship.
+    dataset: a spec, see `data.specs`.
+    offline: never ask the network for a model.
+    arch: variant of the dictionaries that are analysed.
+    latents: concepts; or
+    expansion: concepts over the width.
+    k: mean number of active concepts a row.
+    seeds: of the dictionaries that are compared; the first is analysed.
+    steps: of training; or
+    epochs: passes over the rows.
+    lr: peak learning rate.
+    l0s: of the curves of R² against L0.
+    methods: of those curves.
+    draws: matched random sets of each intervention.
+  """
+
+  models: tuple[str, ...]
+  dataset: str = 'scenes'
+  offline: bool = False
+  arch: str = 'batch_topk'
+  latents: int | None = None
+  expansion: float | None = None
+  k: int = 8
+  seeds: tuple[int, ...] = (0, 1)
+  steps: int | None = None
+  epochs: float | None = None
+  lr: float = 5e-4
+  l0s: tuple[int, ...] = (4, 8, 16)
+  methods: tuple[str, ...] = ('batch_topk', 'topk', 'jumprelu', 'pca', 'ica',
+                              'kmeans', 'semi_nmf', 'convex_nmf')  # fmt: skip
+  draws: int = 60
+
+
+def _training(config: Paper1Config, store: str, center: str, seed: int):
+  return config_lib.TrainConfig(
+    store=store,
+    arch=config.arch,
+    latents=config.latents,
+    expansion=config.expansion,
+    k=config.k,
+    steps=config.steps,
+    epochs=config.epochs,
+    lr=config.lr,
+    mix='equal',
+    center=center,
+    seed=seed,
+  )
+
+
+def name_of(model: str) -> str:
+  """A model's folder: its name without what a path cannot hold."""
+  return os.path.normpath(model).replace(os.sep, '--')
+
+
+def _is_there(folder: str) -> bool:
+  return os.path.exists(os.path.join(folder, results.RESULTS))
+
+
+@contextlib.contextmanager
+def _stage(say: Say, what: str) -> Iterator[None]:
+  say(f'{what} …')
+  start = time.perf_counter()
+  yield
+  say(f'  done in {time.perf_counter() - start:.0f} s')
+
+
+def check(config: Paper1Config) -> None:
+  """UserError for what a later stage would find."""
+  names = [name_of(model) for model in config.models]
+  if not names or len(set(names)) < len(names):
+    raise errors.UserError(
+      f'--models={",".join(config.models)} must name one model or more, each '
+      'once.'
+    )
+  if len(config.seeds) < 2 or len(set(config.seeds)) < len(config.seeds):
+    raise errors.UserError('--seeds must be two or more different numbers.')
+
+
+def _center(config: Paper1Config, store: str, out: str, center: str, say: Say):
+  """Dictionaries of one centring, evaluated, analysed and compared."""
+  saes = []
+  with _stage(say, f'  Training {len(config.seeds)} dictionaries'):
+    for seed in config.seeds:
+      folder = os.path.join(out, 'runs', f'seed{seed}')
+      asked = _training(config, store, center, seed)
+      saes.append(loop.train(asked, folder, resume=True))
+  folder = lambda name: os.path.join(out, name)
+  if not _is_there(folder('evaluation')):
+    results.write(folder('evaluation'), evaluation.evaluate(saes[0], store))
+  if not _is_there(folder('analysis')):
+    with _stage(say, '  Analysing it beside its Gaussian twin'):
+      analysing.analyse(saes[0], store, folder('analysis'), 'test', True)
+  if not _is_there(folder('stability')):
+    with _stage(say, '  Comparing them'):
+      stability_folder.compare_runs(
+        saes, [store], folder('stability'), say=lambda _: None
+      )
+  return saes[0]
+
+
+def _uses(config: Paper1Config, sae: str, store: str, out: str, say: Say):
+  """What bridges do, and what concepts are called."""
+  folder = os.path.join(out, 'intervene')
+  if not _is_there(folder):
+    with _stage(say, '  Removing bridges beside matched random concepts'):
+      asked = intervening.InterveneConfig(
+        draws=config.draws, images=500, sizes=(8, 16, 32)
+      )
+      found = intervening.intervene(sae, store, asked)
+      found.write(folder)
+  folder = os.path.join(out, 'names')
+  if not _is_there(folder):
+    with _stage(say, '  Naming concepts'):
+      naming.name(naming.NameConfig(sae=sae, store=store, model='none'), folder)
+
+
+def _model(config: Paper1Config, model: str, out: str, say: Say) -> str:
+  """Every stage of one model but the curves; the folder of its store."""
+  store = os.path.join(out, 'store')
+  if not os.path.exists(os.path.join(store, store_lib.MANIFEST)):
+    with _stage(say, '  Embedding'):
+      asked = embedding.EmbedConfig(
+        model=model, dataset=config.dataset, offline=config.offline
+      )
+      embedding.embed(asked, store)
+  for center in CENTERS:
+    say(f'  Centring: {center}')
+    sae = _center(config, store, os.path.join(out, center), center, say)
+    if center == CENTERS[0]:
+      _uses(config, sae, store, out, say)
+  return store
+
+
+def _curves(config: Paper1Config, stores: list[str], out: str, say: Say):
+  if _is_there(out):
+    return
+  with _stage(say, 'R² against L0 of SAEs and other methods'):
+    asked = pareto.ParetoConfig(
+      stores=tuple(stores),
+      methods=config.methods,
+      l0s=config.l0s,
+      latents=config.latents,
+      expansion=config.expansion,
+      seeds=config.seeds,
+      steps=config.steps,
+      epochs=config.epochs,
+      lrs=(config.lr,),
+    )
+    pareto.compare(asked, out, resume=True, say=say)
+
+
+def _of_model(
+  entries: dict[str, Any], names: list[str], name: str
+) -> dict[str, Any]:
+  """What `pareto` found of one store, without the prefix."""
+  prefix = 'pareto/' if len(names) == 1 else f'pareto/{name}/'
+  return {
+    key.removeprefix(prefix): e
+    for key, e in entries.items()
+    if key.startswith(prefix)
+  }
+
+
+def judge(out: str, models: list[str], stores: list[str]):
+  """Every claim of every model and centring: found[model][center]."""
+  panels = pareto.panel_names(stores)
+  curves = results.read(os.path.join(out, 'pareto'))
+  found: dict[str, dict[str, list[claims.Judged]]] = {}
+  for model, panel in zip(models, panels, strict=True):
+    folder = os.path.join(out, model)
+    for center in CENTERS:
+      at = os.path.join(folder, center)
+      is_first = center == CENTERS[0]
+      evidence = claims.Evidence(
+        pareto=_of_model(curves, panels, panel),
+        stability=results.read(os.path.join(at, 'stability')),
+        analysis=results.read(os.path.join(at, 'analysis')),
+        intervene=results.read(os.path.join(folder, 'intervene'))
+        if is_first
+        else {},
+      )
+      judged = [claim(evidence) for claim in claims.CLAIMS]
+      found.setdefault(model, {})[center] = judged
+  return found
+
+
+def study(config: Paper1Config, out: str, say: Say = print) -> str:
+  """Runs everything that is not there yet; the path of the report.
+
+  Raises:
+    UserError, StoreError: something cannot be run.
+  """
+  check(config)
+  asked = {'paper1': dataclasses.asdict(config)}
+  run.open_folder(out, asked, resume=True)
+  names = [name_of(model) for model in config.models]
+  stores = []
+  for i, (name, model) in enumerate(zip(names, config.models, strict=True), 1):
+    say(f'Model {i}/{len(names)}: {model}')
+    stores.append(_model(config, model, os.path.join(out, name), say))
+  _curves(config, stores, os.path.join(out, 'pareto'), say)
+  return report.write(out, config.dataset, judge(out, names, stores))

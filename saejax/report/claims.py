@@ -1,0 +1,227 @@
+"""The claims of arXiv 2504.11695, each held to the numbers of one model.
+
+A claim is judged by intervals and nulls, never by a value alone: it *holds*
+where what was measured clears its null, *fails* where the null clears it, and
+is *open* in between. What clears what is said in each claim's own words.
+"""
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+import dataclasses
+from typing import Any
+
+HOLDS, FAILS, OPEN = 'holds', 'fails', 'open'
+Entry = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evidence:
+  """Results of one model, by stage; stages that were not run are empty.
+
+  Attributes:
+    pareto: entries of this model, without the prefix.
+    stability: of retrained dictionaries.
+    analysis: with `surrogate/…`.
+    intervene: of removed concepts.
+  """
+
+  pareto: Mapping[str, Entry]
+  stability: Mapping[str, Entry]
+  analysis: Mapping[str, Entry]
+  intervene: Mapping[str, Entry]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Judged:
+  """What was found of a claim.
+
+  Attributes:
+    verdict: HOLDS, FAILS or OPEN.
+    measured: name and entry of each number it rests on.
+    null: the same of what it is held against.
+    rule: how the verdict follows.
+  """
+
+  verdict: str
+  measured: Mapping[str, Entry]
+  null: Mapping[str, Entry]
+  rule: str
+
+
+def _low(e: Entry) -> float | None:
+  return e.get('low', e['value'])
+
+
+def _high(e: Entry) -> float | None:
+  return e.get('high', e['value'])
+
+
+def compare(measured: Entry, null: Entry) -> str:
+  """HOLDS where the whole interval lies above the null's, FAILS where below."""
+  bounds = (_low(measured), _high(measured), _low(null), _high(null))
+  if None in bounds:
+    return OPEN
+  low, high, null_low, null_high = bounds
+  if low > null_high:
+    return HOLDS
+  return FAILS if high < null_low else OPEN
+
+
+def all_of(verdicts: Sequence[str]) -> str:
+  """HOLDS where all hold, FAILS where one fails."""
+  if FAILS in verdicts:
+    return FAILS
+  return HOLDS if verdicts and set(verdicts) == {HOLDS} else OPEN
+
+
+_SAES = ('batch_topk', 'topk', 'jumprelu')
+
+
+def _points(
+  pareto: Mapping[str, Entry], key: str
+) -> dict[str, dict[int, Entry]]:
+  """Entries METHOD/l0=N/KEY as found[method][N]."""
+  found: dict[str, dict[int, Entry]] = {}
+  for name, entry in pareto.items():
+    method, _, rest = name.partition('/')
+    l0, _, what = rest.partition('/')
+    if what == key and l0.startswith('l0='):
+      found.setdefault(method, {})[int(l0.removeprefix('l0='))] = entry
+  return found
+
+
+def sparsity(e: Evidence) -> Judged:
+  """SAEs reconstruct better than other linear methods at equal sparsity."""
+  points = _points(e.pareto, 'omp/r2')
+  saes = {m: p for m, p in points.items() if m in _SAES}
+  others = {m: p for m, p in points.items() if m not in _SAES}
+  shared = sorted({n for p in saes.values() for n in p}
+                  & {n for p in others.values() for n in p})  # fmt: skip
+  measured, null, verdicts = {}, {}, []
+  best = lambda of, n: max(
+    (m for m in of if n in of[m]), key=lambda m: of[m][n]['value'] or -1
+  )
+  for n in shared:
+    sae, other = best(saes, n), best(others, n)
+    measured[f'{sae}, L0 {n}'] = saes[sae][n]
+    null[f'{other}, L0 {n}'] = others[other][n]
+    verdicts.append(compare(saes[sae][n], others[other][n]))
+  return Judged(
+    verdict=all_of(verdicts),
+    measured=measured,
+    null=null,
+    rule='R² of the best SAE against that of the best other method, both by '
+    'orthogonal matching pursuit on their atoms, at every L0.',
+  )
+
+
+def rare_concepts_change(e: Evidence) -> Judged:
+  """Retrained, rare concepts change drastically while common ones stay."""
+  s = e.stability
+  if not (common := s.get('seed/commonest_tenth')):
+    return _missing('stability')
+  rare = s['seed/rarest_tenth']
+  floor = s['floor/covariance']
+  verdict = all_of(
+    [compare(common, rare), compare(common, floor), _not(compare(rare, floor))]
+  )
+  return Judged(
+    verdict=verdict,
+    measured={'commonest tenth': common, 'rarest tenth': rare},
+    null={'floor, covariance': floor},
+    rule='Matched cosine of the commonest tenth above that of the rarest and '
+    'above the floor of random directions of the data’s covariance, the rarest '
+    'not above it.',
+  )
+
+
+def _not(verdict: str) -> str:
+  """A wish that something does not exceed: open counts for it."""
+  return FAILS if verdict == HOLDS else HOLDS
+
+
+def _missing(stage: str) -> Judged:
+  return Judged(
+    verdict=OPEN, measured={}, null={}, rule=f'{stage} was not run.'
+  )
+
+
+def single_modality(e: Evidence) -> Judged:
+  """Most concepts fire for one modality, beyond what covariance would give."""
+  a = e.analysis
+  share = a['modality/single_share']
+  null = {'permuted labels': a['modality/single_share_permuted']}
+  verdicts = [compare(share, {'value': 0.5})]
+  if twin := a.get('surrogate/modality/single_share'):
+    null['Gaussian twin'] = twin
+    # What the twin shows as well is no finding, and no refutation either.
+    verdicts.append(HOLDS if compare(share, twin) == HOLDS else OPEN)
+  return Judged(
+    verdict=all_of(verdicts),
+    measured={'share of concepts': share},
+    null=null,
+    rule='More than half of live concepts have a modality score above 0.9 or '
+    'below 0.1, and more than in the Gaussian twin, which says what means and '
+    'covariance give by themselves.',
+  )
+
+
+def orthogonal(e: Evidence) -> Judged:
+  """Concepts lie almost orthogonal to the modality subspace, and tell modality
+  badly."""
+  a = e.analysis
+  cosine = a['subspace/means/projected_median']
+  floor = a['subspace/means/floor_isotropic']
+  direction = a['modality_auroc/direction_median']
+  reference = a['modality_auroc/random_covariance_median']
+  verdict = all_of(
+    [_not(compare(cosine, floor)), _not(compare(direction, reference))]
+  )
+  return Judged(
+    verdict=verdict,
+    measured={
+      'median |cos| to the gap': cosine,
+      'median AUROC, directions': direction,
+      'median AUROC, activations': a['modality_auroc/activation_median'],
+    },
+    null={
+      '|cos|, isotropic': floor,
+      '|cos|, covariance': a['subspace/means/floor_covariance'],
+      'AUROC, covariance': reference,
+      'AUROC, best classifier': a['modality_auroc/ceiling'],
+    },
+    rule='Neither the median |cos| to the gap nor the median AUROC of concept '
+    'directions exceeds that of random directions.',
+  )
+
+
+def bridges(e: Evidence) -> Judged:
+  """Single-modality concepts cooperate across modalities through bridges."""
+  a = e.analysis
+  real = a['bridges/replicated_cross']
+  null: dict[str, Entry] = {}
+  twin = a.get('surrogate/bridges/replicated_cross')
+  if twin:
+    null['Gaussian twin'] = twin
+  verdict = HOLDS if real['value'] else FAILS
+  measured = {
+    'replicated cross bridges': real,
+    'their share of the excess': a['bridges/cross_share_of_excess'],
+  }
+  p = e.intervene.get('intervene/cross_bridges/all_sizes/recall1/p_holm')
+  if p is not None:
+    measured['p, removed beside matched random'] = p
+  return Judged(
+    verdict=verdict,
+    measured=measured,
+    null=null,
+    rule='Cross bridges that are significant on val, corrected for all tests, '
+    'and replicate on test with lift. What removing them does is told beside.',
+  )
+
+
+Claim = Callable[[Evidence], Judged]
+CLAIMS: tuple[Claim, ...] = (
+  sparsity, rare_concepts_change, single_modality, orthogonal, bridges,
+)  # fmt: skip

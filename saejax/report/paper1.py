@@ -1,0 +1,141 @@
+"""The report of a study: claims, what was measured, nulls and verdicts."""
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+import os
+from typing import Any
+
+from saejax.report import claims
+from saejax.report import markup
+from saejax.store import files
+
+HTML, MARKDOWN = 'report.html', 'report.md'
+_FIGURES = (
+  ('pareto/figures/pareto', 'R² against L0 of every method'),
+  ('{model}/none/stability/figures/stability', 'Stability over seeds'),
+  ('{model}/none/stability/figures/tenths', 'Stability of rare and common'),
+  ('{model}/none/analysis/figures/modality', 'Modality scores'),
+  ('{model}/none/analysis/figures/gap_cosine', 'Concepts and the gap'),
+  ('{model}/none/analysis/figures/bridges', 'The strongest bridges'),
+  ('{model}/intervene/figures/interventions', 'What removing concepts does'),
+)
+_WORLD = (
+  'These rows come from a procedural world of drawn scenes. A verdict here '
+  'says that the tool works on data whose causes are known; it is no evidence '
+  'about the paper’s models and photographs.'
+)
+_STYLE = (
+  'body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;'
+  'padding:0 1rem}table{border-collapse:collapse;font-size:.85rem}'
+  'td,th{border-bottom:1px solid #ccc;padding:.3rem .6rem;text-align:left;'
+  'vertical-align:top}img{max-width:100%}.holds{color:#00664a}'
+  '.fails{color:#a33d00}.open{color:#555}'
+)
+Found = Mapping[str, Mapping[str, Sequence[claims.Judged]]]
+
+
+def number(entry: Mapping[str, Any]) -> str:
+  """A number with its bounds, what they are, and n, as plain words."""
+  words = markup.value(entry)
+  rests = []
+  if entry.get('low') is not None:
+    low, high = (markup.value({'value': entry[k]}) for k in ('low', 'high'))
+    rests.append(f'{low} to {high}, {entry.get("interval", "interval")}')
+  if entry.get('n') is not None:
+    rests.append(f'n = {entry["n"]:,}')
+  return f'{words} ({"; ".join(rests)})' if rests else words
+
+
+def _lines(numbers: Mapping[str, Mapping[str, Any]]) -> list[str]:
+  return [f'{name}: {number(entry)}' for name, entry in numbers.items()]
+
+
+def _rows(found: Found, i: int):
+  """Model, centring, verdict, measured and null of a claim."""
+  for model, centers in found.items():
+    for center, judged in centers.items():
+      j = judged[i]
+      yield model, center, j.verdict, _lines(j.measured), _lines(j.null)
+
+
+def _pictures(out: str, models: Sequence[str]) -> list[tuple[str, str]]:
+  """Paths, without their ending, of figures that are there, and words."""
+  found = []
+  for path, words in _FIGURES:
+    for model in models if '{model}' in path else ('',):
+      at = path.format(model=model)
+      if os.path.exists(os.path.join(out, f'{at}.svg')):
+        found.append((at, f'{words}: {model}' if model else words))
+  return found
+
+
+def _claims(found: Found):
+  """Number, words and rule of every claim."""
+  first = next(iter(next(iter(found.values())).values()))
+  for i, claim in enumerate(claims.CLAIMS):
+    yield i, ' '.join((claim.__doc__ or '').split()), first[i].rule
+
+
+def markdown(out: str, dataset: str, found: Found) -> str:
+  """The report as Markdown."""
+  lines = ['# The linear structure of embedding spaces', '', f'Data: {dataset}']
+  lines += ['', _WORLD] if dataset.startswith('scenes') else []
+  for i, words, rule in _claims(found):
+    lines += ['', f'## Claim {i + 1}', '', words, '', rule, '']
+    lines += ['| Model | Centring | Verdict | Measured | Null |']
+    lines += ['| --- | --- | --- | --- | --- |']
+    for model, center, verdict, measured, null in _rows(found, i):
+      cells = model, center, verdict, '; '.join(measured), '; '.join(null)
+      lines.append(
+        '| ' + ' | '.join(c.replace('|', '\\|') for c in cells) + ' |'
+      )
+  lines += ['', '## Figures', '']
+  for path, words in _pictures(out, list(found)):
+    lines += [f'![{words}]({path}.svg)', '']
+  return '\n'.join(lines) + '\n'
+
+
+def html(out: str, dataset: str, found: Found) -> str:
+  """The report as a page; figures lie beside it."""
+  t, text = markup.tag, markup.text
+  body = [t('h1', 'The linear structure of embedding spaces')]
+  body.append(markup.paragraph(text(f'Data: {dataset}')))
+  if dataset.startswith('scenes'):
+    body.append(markup.paragraph(text(_WORLD)))
+  for i, words, rule in _claims(found):
+    rows = [
+      (
+        text(model),
+        text(center),
+        t('b', text(verdict), class_=verdict),
+        '<br>'.join(map(text, measured)),
+        '<br>'.join(map(text, null)),
+      )
+      for model, center, verdict, measured, null in _rows(found, i)
+    ]
+    head = ('Model', 'Centring', 'Verdict', 'Measured', 'Null')
+    body += [
+      t('h2', f'Claim {i + 1}'),
+      markup.paragraph(t('b', text(words))),
+      markup.paragraph(text(rule)),
+      markup.table(head, rows),
+    ]
+  body.append(t('h2', 'Figures'))
+  for path, words in _pictures(out, list(found)):
+    picture = t('img', src=f'{path}.svg', alt=words).removesuffix('</img>')
+    body.append(t('figure', picture, t('figcaption', text(words))))
+  head = (
+    '<meta charset="utf-8"><meta name="viewport" '
+    'content="width=device-width"><title>saejax: paper 1</title>'
+    + t('style', _STYLE)
+  )
+  page = t('html', t('head', head), t('body', *body), lang='en')
+  return f'<!doctype html>{page}'
+
+
+def write(out: str, dataset: str, found: Found) -> str:
+  """Writes both; the path of the page."""
+  files.write_text(os.path.join(out, MARKDOWN), markdown(out, dataset, found))
+  path = os.path.join(out, HTML)
+  files.write_text(path, html(out, dataset, found))
+  return path
