@@ -66,11 +66,15 @@ def rank_correlation(a_M: np.ndarray, b_M: np.ndarray) -> float:
   return float(scipy.stats.spearmanr(a_M, b_M).statistic)
 
 
+def tenths(value_M: np.ndarray, by_M: np.ndarray) -> list[np.ndarray]:
+  """Values of each tenth of the pairs, from the smallest `by` up; ≤ 10."""
+  order_M = np.argsort(by_M, kind='stable')
+  return np.array_split(value_M[order_M], min(10, len(value_M)))
+
+
 def by_decile(value_M: np.ndarray, by_M: np.ndarray) -> np.ndarray:
   """Mean value of tenths of the pairs, from the smallest `by` up: [≤ 10]."""
-  order_M = np.argsort(by_M, kind='stable')
-  parts = np.array_split(value_M[order_M], min(10, len(value_M)))
-  return np.array([part.mean() for part in parts])
+  return np.array([part.mean() for part in tenths(value_M, by_M)])
 
 
 def _moments(z_nS: scipy.sparse.csc_matrix) -> tuple[np.ndarray, np.ndarray]:

@@ -195,14 +195,19 @@ def floors(
 
 
 def _over_concepts(pair: Pair, name: str) -> tuple[float | None, float | None]:
-  """Bounds of a mean over the concepts of a single pair."""
-  value_M = {
-    'mean': pair.matching.similarity_M,
+  """Bounds of a mean over concepts of a single pair."""
+  cosine_M = pair.matching.similarity_M
+  tenths = stability.tenths(cosine_M, pair.rate_M)
+  found_M = {
+    'mean': cosine_M,
+    'rarest_tenth': tenths[0],
+    'commonest_tenth': tenths[-1],
     'activation_correlation': pair.correlation_M,
   }.get(name)
-  if value_M is None:
+  if found_M is None:
     return None, None
-  found = bootstrap.mean(value_M, np.arange(len(value_M)))
+  found_M = found_M[np.isfinite(found_M)]
+  found = bootstrap.mean(found_M, np.arange(len(found_M)))
   return found.low, found.high
 
 
