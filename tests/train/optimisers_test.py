@@ -110,12 +110,13 @@ class OptimiserTest(parameterized.TestCase):
     plain = optax.chain(optax.clip_by_global_norm(1.0), last)
     expected, plain_state = params, plain.init(params)
     found, state = params, tx.init(params)
-    move = jax.jit(step_lib.move, static_argnums=0)
+    sae = nn.TopK(d=8, s=24, k=2)
+    move = jax.jit(step_lib.move, static_argnums=(0, 1))
     for i in range(50):
       # Some above the norm that is clipped, some below.
       size = 0.3 if i % 2 else 0.03
       grads = {'w_dec': size * draw(24, 8), 'b_enc': size * draw(24)}
-      found, state = move(tx, found, state, grads, jnp.int32(i))
+      found, state = move(sae, tx, found, state, grads, jnp.int32(i))
       g, w = grads['w_dec'], expected['w_dec']
       along = jnp.sum(g * w, axis=1, keepdims=True)
       grads['w_dec'] = g - along * w
