@@ -81,11 +81,16 @@ def write(out: str, entries: Mapping[str, Mapping[str, Any]]) -> None:
   manifest.write_json(os.path.join(out, RESULTS), ordered)
 
 
+def are_in(out: str) -> bool:
+  """Whether a folder has results, with which its work has ended."""
+  return os.path.exists(os.path.join(out, RESULTS))
+
+
 def check_vacant(out: str) -> None:
   """UserError if a folder holds results already, or is none."""
   if os.path.exists(out) and not os.path.isdir(out):
     raise errors.UserError(f'--out={out} is a file; name a folder.')
-  if os.path.exists(os.path.join(out, RESULTS)):
+  if are_in(out):
     raise errors.UserError(
       f'--out={out} already holds results. Choose another folder, or delete '
       'this one.'

@@ -67,17 +67,35 @@ def cosines(rows_SD: np.ndarray, direction_D: np.ndarray) -> np.ndarray:
     return abs(rows_SD @ direction_D) / norm_S
 
 
-def floors(fit_: Fit, seed: int = 0) -> dict[str, float]:
-  """Median |cos| to the gap direction of random directions of two kinds.
+def gaussian_rows(covariance_DD: np.ndarray, n: int, rng) -> np.ndarray:
+  """Rows [n, D] of a Gaussian with mean 0; the covariance may be singular."""
+  values_D, vectors_DD = np.linalg.eigh(covariance_DD)
+  root_D = np.sqrt(np.clip(values_D, 0, None))
+  return (rng.normal(size=(n, len(root_D))) * root_D) @ vectors_DD.T
 
-  'isotropic' ones know nothing; 'covariance' ones are drawn with the rows' own
-  within-modality covariance, the sterner floor.
+
+def random_directions(
+  covariance_DD: np.ndarray, n: int, seed: int = 0
+) -> dict[str, np.ndarray]:
+  """Directions [n, D] that know nothing of concepts, of two kinds.
+
+  'isotropic' ones know nothing at all; 'covariance' ones are drawn with the
+  covariance of rows, the sterner floor.
   """
   rng = np.random.default_rng(seed)
-  d = len(fit_.direction_D)
-  isotropic_ND = rng.normal(size=(_RANDOM, d))
-  values_D, vectors_DD = np.linalg.eigh(fit_.within_DD)
-  root_D = np.sqrt(np.clip(values_D, 0, None))
-  matched_ND = (rng.normal(size=(_RANDOM, d)) * root_D) @ vectors_DD.T
-  median = lambda x_ND: float(np.median(cosines(x_ND, fit_.direction_D)))
-  return {'isotropic': median(isotropic_ND), 'covariance': median(matched_ND)}
+  return {
+    'isotropic': rng.normal(size=(n, len(covariance_DD))),
+    'covariance': gaussian_rows(covariance_DD, n, rng),
+  }
+
+
+def floors(fit_: Fit, seed: int = 0) -> dict[str, float]:
+  """Median |cos| to the gap direction of `random_directions`.
+
+  Their covariance is that of rows about their modality's mean.
+  """
+  found = random_directions(fit_.within_DD, _RANDOM, seed)
+  return {
+    name: float(np.median(cosines(x_ND, fit_.direction_D)))
+    for name, x_ND in found.items()
+  }

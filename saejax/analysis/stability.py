@@ -14,6 +14,9 @@ import scipy.optimize
 import scipy.sparse
 import scipy.stats
 
+from saejax.analysis import geometry
+from saejax.analysis import retrieval
+
 _COLUMNS = 1024  # Codes that are dense at once.
 _TINY = 1e-12
 
@@ -27,11 +30,6 @@ class Matching:
   similarity_M: np.ndarray
 
 
-def unit_rows(d_SD: np.ndarray) -> np.ndarray:
-  norm_S1 = np.linalg.norm(d_SD, axis=1, keepdims=True)
-  return d_SD / np.maximum(norm_S1, _TINY)
-
-
 def match(similarity_SR: np.ndarray) -> Matching:
   """Maximises the summed similarity (Hungarian); rectangular is allowed."""
   i_M, j_M = scipy.optimize.linear_sum_assignment(similarity_SR, maximize=True)
@@ -40,7 +38,7 @@ def match(similarity_SR: np.ndarray) -> Matching:
 
 def match_rows(a_SD: np.ndarray, b_RD: np.ndarray) -> Matching:
   """Matches directions by cosine; min(S, R) pairs."""
-  a_SD, b_RD = (unit_rows(d.astype(np.float32)) for d in (a_SD, b_RD))
+  a_SD, b_RD = (retrieval.unit_rows(d.astype(np.float32)) for d in (a_SD, b_RD))
   return match(a_SD @ b_RD.T)
 
 
@@ -122,14 +120,6 @@ def correlations(a_nS, b_nR) -> np.ndarray:
   return out_SR
 
 
-def _covariant_rows(x_ND: np.ndarray, s: int, rng) -> np.ndarray:
-  """Gaussian rows [s, D] with the covariance of x's rows."""
-  away_ND = x_ND - x_ND.mean(0, dtype=np.float64)
-  values_D, vectors_DD = np.linalg.eigh(away_ND.T @ away_ND / len(x_ND))
-  root_D = np.sqrt(np.clip(values_D, 0, None))
-  return (rng.normal(size=(s, len(root_D))) * root_D) @ vectors_DD.T
-
-
 def floors(x_ND: np.ndarray, s: int, r: int, seed: int = 0) -> dict[str, float]:
   """Mean matched cosine of two dictionaries that know nothing of each other.
 
@@ -147,10 +137,11 @@ def floors(x_ND: np.ndarray, s: int, r: int, seed: int = 0) -> dict[str, float]:
   mean = lambda a, b: float(match_rows(a, b).similarity_M.mean())
   order_N = rng.permutation(len(x_ND))
   half = len(x_ND) // 2
+  covariance_DD = geometry.covariance(x_ND)
   return {
     'isotropic': mean(rng.normal(size=(s, d)), rng.normal(size=(r, d))),
     'covariance': mean(
-      _covariant_rows(x_ND, s, rng), _covariant_rows(x_ND, r, rng)
+      *(geometry.gaussian_rows(covariance_DD, n, rng) for n in (s, r))
     ),
     'data': mean(x_ND[order_N[:half][:s]], x_ND[order_N[half:][:r]]),
   }

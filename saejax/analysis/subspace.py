@@ -14,12 +14,12 @@ import numpy as np
 import scipy.sparse
 
 from saejax.analysis import factors
+from saejax.analysis import geometry
 
 DEFINITIONS = ('means', 'classifiers', 'leace')
 _RIDGE = 1e-3  # Relative to the mean eigenvalue.
 _CHANCE = 0.55  # AUROC on held-out rows at which nothing is left to classify.
 MOST = 32  # Classifiers one after another.
-_RANDOM = 2_000
 _TINY = 1e-12
 
 
@@ -28,10 +28,8 @@ def _lda(image_nD: np.ndarray, text_nD: np.ndarray) -> np.ndarray:
   delta_D = image_nD.mean(0, dtype=np.float64) - text_nD.mean(
     0, dtype=np.float64
   )
-  within_DD = np.zeros((len(delta_D),) * 2)
-  for x_nD in (image_nD, text_nD):
-    away_nD = x_nD - x_nD.mean(0, dtype=np.float64)
-    within_DD += away_nD.T @ away_nD / (2 * len(x_nD))
+  within_DD = geometry.covariance(image_nD) + geometry.covariance(text_nD)
+  within_DD /= 2
   mean = np.trace(within_DD) / len(within_DD)
   within_DD += max(_RIDGE * mean, _TINY) * np.eye(len(within_DD))
   w_D = np.linalg.solve(within_DD, delta_D)
@@ -105,24 +103,6 @@ def projected_norm(d_SD: np.ndarray, basis_RD: np.ndarray) -> np.ndarray:
   """‖Proj d‖ / ‖d‖ of rows: [S]; for one direction it is |cos|."""
   norm_S = np.maximum(np.linalg.norm(d_SD, axis=1), _TINY)
   return np.linalg.norm(d_SD @ basis_RD.T, axis=1) / norm_S
-
-
-def random_directions(
-  within_DD: np.ndarray, seed: int = 0
-) -> dict[str, np.ndarray]:
-  """Unit directions [2000, D]: isotropic, and with the rows' covariance."""
-  rng = np.random.default_rng(seed)
-  d = len(within_DD)
-  values_D, vectors_DD = np.linalg.eigh(within_DD)
-  root_D = np.sqrt(np.clip(values_D, 0, None))
-  found = {
-    'isotropic': rng.normal(size=(_RANDOM, d)),
-    'covariance': (rng.normal(size=(_RANDOM, d)) * root_D) @ vectors_DD.T,
-  }
-  unit = lambda x: (
-    x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), _TINY)
-  )
-  return {name: unit(x_ND) for name, x_ND in found.items()}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -72,11 +72,11 @@ def reconstruction_results(
   return entries
 
 
-def dead_results(
+def count_firings(
   sae: nn.LinearSAE, variables: types.ArrayTree, store: store_lib.Store
-) -> Entries:
-  """The share of concepts silent on up to 100,000 training rows a stream."""
-  count_S, seen = np.zeros(sae.s), 0
+) -> tuple[np.ndarray, int]:
+  """Firings [S] in up to 100,000 training rows a stream, and how many rows."""
+  count_S, seen = np.zeros(sae.s, np.int64), 0
   for name in ('image', 'text'):
     rows_N = store[name].rows('train')
     n = min(len(rows_N), _DEAD_ROWS)
@@ -84,6 +84,14 @@ def dead_results(
     z_nS = encode.encode(sae, variables, store[name], np.sort(picked)).z_nS
     count_S += energy.usage(z_nS).count_S
     seen += n
+  return count_S, seen
+
+
+def dead_results(
+  sae: nn.LinearSAE, variables: types.ArrayTree, store: store_lib.Store
+) -> Entries:
+  """The share of concepts silent on up to 100,000 training rows a stream."""
+  count_S, seen = count_firings(sae, variables, store)
   share = float((count_S == 0).mean())
   return {'dead_fraction': results.entry(share, n=seen, split='train')}
 

@@ -1,17 +1,15 @@
 """The study of arXiv 2504.11695, whole: every stage for every model."""
 
-from collections.abc import Callable
-from collections.abc import Iterator
-import contextlib
+from collections.abc import Sequence
 import dataclasses
 import os
-import time
 from typing import Any
 
 from saejax import errors
 from saejax import results
 from saejax import run
 from saejax import store as store_lib
+from saejax.data import specs
 from saejax.pipeline import analysing
 from saejax.pipeline import embedding
 from saejax.pipeline import evaluation
@@ -19,13 +17,13 @@ from saejax.pipeline import intervening
 from saejax.pipeline import naming
 from saejax.pipeline import pareto
 from saejax.pipeline import stability_folder
+from saejax.pipeline import stages
 from saejax.report import claims
 from saejax.report import paper1 as report
 from saejax.train import config as config_lib
 from saejax.train import loop
 
 CENTERS = ('none', 'modality')
-Say = Callable[[str], None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -82,21 +80,23 @@ def _training(config: Paper1Config, store: str, center: str, seed: int):
   )
 
 
+def _pareto(config: Paper1Config, stores: Sequence[str]) -> pareto.ParetoConfig:
+  return pareto.ParetoConfig(
+    stores=tuple(stores),
+    methods=config.methods,
+    l0s=config.l0s,
+    latents=config.latents,
+    expansion=config.expansion,
+    seeds=config.seeds,
+    steps=config.steps,
+    epochs=config.epochs,
+    lrs=(config.lr,),
+  )
+
+
 def name_of(model: str) -> str:
   """A model's folder: its name without what a path cannot hold."""
   return os.path.normpath(model).replace(os.sep, '--')
-
-
-def _is_there(folder: str) -> bool:
-  return os.path.exists(os.path.join(folder, results.RESULTS))
-
-
-@contextlib.contextmanager
-def _stage(say: Say, what: str) -> Iterator[None]:
-  say(f'{what} …')
-  start = time.perf_counter()
-  yield
-  say(f'  done in {time.perf_counter() - start:.0f} s')
 
 
 def check(config: Paper1Config) -> None:
@@ -109,51 +109,58 @@ def check(config: Paper1Config) -> None:
     )
   if len(config.seeds) < 2 or len(set(config.seeds)) < len(config.seeds):
     raise errors.UserError('--seeds must be two or more different numbers.')
+  specs.parse(config.dataset)
+  config_lib.check(_training(config, '', CENTERS[0], config.seeds[0]))
+  pareto.check_methods(_pareto(config, ()))
 
 
-def _center(config: Paper1Config, store: str, out: str, center: str, say: Say):
+def _center(
+  config: Paper1Config, store: str, out: str, center: str, say: stages.Say
+):
   """Dictionaries of one centring, evaluated, analysed and compared."""
   saes = []
-  with _stage(say, f'  Training {len(config.seeds)} dictionaries'):
+  with stages.stage(say, f'  Training {len(config.seeds)} dictionaries'):
     for seed in config.seeds:
       folder = os.path.join(out, 'runs', f'seed{seed}')
       asked = _training(config, store, center, seed)
       saes.append(loop.train(asked, folder, resume=True))
   folder = lambda name: os.path.join(out, name)
-  if not _is_there(folder('evaluation')):
+  if not results.are_in(folder('evaluation')):
     results.write(folder('evaluation'), evaluation.evaluate(saes[0], store))
-  if not _is_there(folder('analysis')):
-    with _stage(say, '  Analysing it beside its Gaussian twin'):
+  if not results.are_in(folder('analysis')):
+    with stages.stage(say, '  Analysing it beside its Gaussian twin'):
       analysing.analyse(saes[0], store, folder('analysis'), 'test', True)
-  if not _is_there(folder('stability')):
-    with _stage(say, '  Comparing them'):
+  if not results.are_in(folder('stability')):
+    with stages.stage(say, '  Comparing them'):
       stability_folder.compare_runs(
         saes, [store], folder('stability'), say=lambda _: None
       )
   return saes[0]
 
 
-def _uses(config: Paper1Config, sae: str, store: str, out: str, say: Say):
+def _uses(
+  config: Paper1Config, sae: str, store: str, out: str, say: stages.Say
+):
   """What bridges do, and what concepts are called."""
   folder = os.path.join(out, 'intervene')
-  if not _is_there(folder):
-    with _stage(say, '  Removing bridges beside matched random concepts'):
+  if not results.are_in(folder):
+    with stages.stage(say, '  Removing bridges beside matched random concepts'):
       asked = intervening.InterveneConfig(
         draws=config.draws, images=500, sizes=(8, 16, 32)
       )
       found = intervening.intervene(sae, store, asked)
       found.write(folder)
   folder = os.path.join(out, 'names')
-  if not _is_there(folder):
-    with _stage(say, '  Naming concepts'):
+  if not results.are_in(folder):
+    with stages.stage(say, '  Naming concepts'):
       naming.name(naming.NameConfig(sae=sae, store=store, model='none'), folder)
 
 
-def _model(config: Paper1Config, model: str, out: str, say: Say) -> str:
+def _model(config: Paper1Config, model: str, out: str, say: stages.Say) -> str:
   """Every stage of one model but the curves; the folder of its store."""
   store = os.path.join(out, 'store')
   if not os.path.exists(os.path.join(store, store_lib.MANIFEST)):
-    with _stage(say, '  Embedding'):
+    with stages.stage(say, '  Embedding'):
       asked = embedding.EmbedConfig(
         model=model, dataset=config.dataset, offline=config.offline
       )
@@ -166,22 +173,11 @@ def _model(config: Paper1Config, model: str, out: str, say: Say) -> str:
   return store
 
 
-def _curves(config: Paper1Config, stores: list[str], out: str, say: Say):
-  if _is_there(out):
+def _curves(config: Paper1Config, stores: list[str], out: str, say: stages.Say):
+  if results.are_in(out):
     return
-  with _stage(say, 'R² against L0 of SAEs and other methods'):
-    asked = pareto.ParetoConfig(
-      stores=tuple(stores),
-      methods=config.methods,
-      l0s=config.l0s,
-      latents=config.latents,
-      expansion=config.expansion,
-      seeds=config.seeds,
-      steps=config.steps,
-      epochs=config.epochs,
-      lrs=(config.lr,),
-    )
-    pareto.compare(asked, out, resume=True, say=say)
+  with stages.stage(say, 'R² against L0 of SAEs and other methods'):
+    pareto.compare(_pareto(config, stores), out, resume=True, say=say)
 
 
 def _of_model(
@@ -207,7 +203,8 @@ def judge(out: str, models: list[str], stores: list[str]):
       at = os.path.join(folder, center)
       is_first = center == CENTERS[0]
       evidence = claims.Evidence(
-        pareto=_of_model(curves, panels, panel),
+        # The curves are of rows as they are.
+        pareto=_of_model(curves, panels, panel) if is_first else {},
         stability=results.read(os.path.join(at, 'stability')),
         analysis=results.read(os.path.join(at, 'analysis')),
         intervene=results.read(os.path.join(folder, 'intervene'))
@@ -219,7 +216,7 @@ def judge(out: str, models: list[str], stores: list[str]):
   return found
 
 
-def study(config: Paper1Config, out: str, say: Say = print) -> str:
+def study(config: Paper1Config, out: str, say: stages.Say = print) -> str:
   """Runs everything that is not there yet; the path of the report.
 
   Raises:

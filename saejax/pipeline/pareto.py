@@ -61,7 +61,7 @@ class ParetoConfig:
   alternations: int = 300
 
 
-def _check_methods(config: ParetoConfig) -> None:
+def check_methods(config: ParetoConfig) -> None:
   known = (*pareto_fits.SAES, *baselines.METHODS)
   for name in config.methods:
     if name not in known:
@@ -124,7 +124,7 @@ def _check_store(config: ParetoConfig, path: str) -> None:
 
 def check(config: ParetoConfig) -> None:
   """UserError for what cannot be run; nothing but columns is read."""
-  _check_methods(config)
+  check_methods(config)
   for name in ('alternations', 'batch'):
     if getattr(config, name) < 1:
       raise errors.UserError(

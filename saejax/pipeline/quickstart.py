@@ -1,11 +1,8 @@
 """From nothing to a report: every stage on the procedural world, in a row."""
 
 from collections.abc import Callable
-from collections.abc import Iterator
-import contextlib
 import dataclasses
 import os
-import time
 
 from saejax import errors
 from saejax import nn
@@ -17,6 +14,7 @@ from saejax.data import specs
 from saejax.pipeline import analysing
 from saejax.pipeline import embedding
 from saejax.pipeline import evaluation
+from saejax.pipeline import stages
 from saejax.pipeline import vlm
 from saejax.report import page
 from saejax.train import config as config_lib
@@ -79,14 +77,6 @@ def _check(config: QuickstartConfig) -> None:
   specs.parse(config.dataset)
 
 
-@contextlib.contextmanager
-def _stage(say: Callable[[str], None], what: str) -> Iterator[None]:
-  say(f'{what} …')
-  start = time.perf_counter()
-  yield
-  say(f'  done in {time.perf_counter() - start:.0f} s')
-
-
 def _model(config: QuickstartConfig, out: str) -> str:
   """The folder of the model: the one that ships, or one trained here."""
   if not config.retrain:
@@ -113,10 +103,6 @@ def training(
   )
 
 
-def _is_there(folder: str) -> bool:
-  return os.path.exists(os.path.join(folder, results.RESULTS))
-
-
 def quickstart(
   config: QuickstartConfig, out: str, say: Callable[[str], None] = print
 ) -> str:
@@ -130,26 +116,32 @@ def quickstart(
   _check(config)
   run.open_folder(out, {'quickstart': dataclasses.asdict(config)}, resume=True)
   store, analysis = os.path.join(out, 'store'), os.path.join(out, 'analysis')
-  with _stage(say, f'1/5 Model: {_model_words(config)}'):
+  with stages.stage(say, f'1/5 Model: {_model_words(config)}'):
     model = _model(config, out)
-  with _stage(say, f'2/5 Embedding {config.scenes:,} scenes and captions'):
+  with stages.stage(
+    say, f'2/5 Embedding {config.scenes:,} scenes and captions'
+  ):
     if not os.path.exists(os.path.join(store, store_lib.MANIFEST)):
       asked = embedding.EmbedConfig(model=model, dataset=config.dataset)
       embedding.embed(asked, store)
   dictionaries = {}
   ks = ', '.join(map(str, config.ks))
-  with _stage(say, f'3/5 Training dictionaries of {config.latents} (k={ks})'):
+  with stages.stage(
+    say, f'3/5 Training dictionaries of {config.latents} (k={ks})'
+  ):
     for k in config.ks:
       trained = os.path.join(out, 'runs', f'k{k}')
       dictionaries[k] = loop.train(training(config, store, k), trained, True)
   evaluations = {}
-  with _stage(say, '4/5 Evaluating them on scenes that nothing has seen'):
+  with stages.stage(say, '4/5 Evaluating them on scenes that nothing has seen'):
     for k, sae in dictionaries.items():
       evaluations[k] = os.path.join(out, 'evaluations', f'k{k}')
-      if not _is_there(evaluations[k]):
+      if not results.are_in(evaluations[k]):
         results.write(evaluations[k], evaluation.evaluate(sae, store))
-  with _stage(say, f'5/5 Analysing k={config.k} beside its structureless twin'):
-    if not _is_there(analysis):
+  with stages.stage(
+    say, f'5/5 Analysing k={config.k} beside its structureless twin'
+  ):
+    if not results.are_in(analysis):
       sae = dictionaries[config.k]
       analysing.analyse(sae, store, analysis, 'test', with_twin=True)
   report = os.path.join(out, REPORT)

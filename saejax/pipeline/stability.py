@@ -11,21 +11,18 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from saejax import encode
 from saejax import errors
 from saejax import io
-from saejax import nn
 from saejax import results
 from saejax import store as store_lib
-from saejax import types
 from saejax.analysis import bootstrap
 from saejax.analysis import energy
 from saejax.analysis import stability
 from saejax.data import batches
+from saejax.pipeline import evaluation
 from saejax.pipeline import sides
 
 HEADLINE = 512  # Concepts of most energy, of which a mean is told apart.
-_LIVE_ROWS = 100_000  # Of train, a stream; a concept silent on all is dead.
 _FLOOR_ROWS = 50_000  # Of train, a stream.
 # Settings that say how a run was made but not what.
 _NO_DIFFERENCE = {'mesh', 'log_every', 'checkpoint_every', 'keep'}
@@ -38,6 +35,7 @@ class Run:
 
   Attributes:
     name: what it is called in results.
+    s: concepts, dead ones too.
     config: the settings it was trained with; empty if it does not say.
     live_L: which concepts ever fire.
     d_LD: their directions.
@@ -47,6 +45,7 @@ class Run:
   """
 
   name: str
+  s: int
   config: Mapping[str, Any]
   live_L: np.ndarray
   d_LD: np.ndarray
@@ -55,24 +54,8 @@ class Run:
   rate_L: np.ndarray
 
 
-def live_concepts(
-  sae: nn.LinearSAE, variables: types.ArrayTree, store: store_lib.Store
-) -> np.ndarray:
-  """Concepts that fire in up to 100,000 training rows of some stream."""
-  count_S = np.zeros(sae.s, np.int64)
-  for name in ('image', 'text'):
-    rows_N = store[name].rows('train')
-    n = min(len(rows_N), _LIVE_ROWS)
-    picked = rows_N[batches.permute(np.arange(n), len(rows_N), seed=0)]
-    z_nS = encode.encode(sae, variables, store[name], np.sort(picked)).z_nS
-    count_S += energy.usage(z_nS).count_S
-  return np.flatnonzero(count_S)
-
-
-def load_run(
-  name: str, path: str, store: store_lib.Store, split: str
-) -> tuple[Run, tuple[sides.Side, sides.Side]]:
-  """A dictionary on a split of a store, and the encoded rows."""
+def load_run(name: str, path: str, store: store_lib.Store, split: str) -> Run:
+  """A dictionary on a split of a store."""
   sae, variables = io.load(path)
   if io.read_sites(path):
     raise errors.UserError(
@@ -80,12 +63,13 @@ def load_run(
       'measured of those that encode row by row.'
     )
   pair = sides.encode_pairs(sae, variables, store, split)
-  live_L = live_concepts(sae, variables, store)
+  live_L = np.flatnonzero(evaluation.count_firings(sae, variables, store)[0])
   if not len(live_L):
     raise errors.UserError(f'No concept of {path} ever fires.')
   usage = [energy.usage(side.z_nS) for side in pair]
-  run = Run(
+  return Run(
     name=name,
+    s=sae.s,
     config=io.read_config(path).get('provenance', {}).get('config') or {},
     live_L=live_L,
     d_LD=np.asarray(variables['params']['w_dec'])[live_L],
@@ -93,7 +77,6 @@ def load_run(
     energy_L=sum(u.energy_S for u in usage)[live_L] / 2,
     rate_L=sum(u.rate_S for u in usage)[live_L] / 2,
   )
-  return run, pair
 
 
 def difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
@@ -249,14 +232,14 @@ def diet_results(pairs: Sequence[Pair], split: str) -> Entries:
   `diet/share=P/…` are pairs of a run of that share and one of the middle share;
   `diet/control/…` are of the middle share and other rows.
   """
-  middle = {
+  shares = {
     s for p in pairs for s in map(_share, (p.a.config, p.b.config)) if s
   }
-  if len(middle) < 2:
+  if len(shares) < 2:
     return {}
-  reference = min(middle, key=lambda s: abs(s - 0.5))
+  reference = min(shares, key=lambda s: abs(s - 0.5))
   entries: Entries = {}
-  for share in sorted(middle):
+  for share in sorted(shares):
     wanted = {share, reference}
     own = [
       p for p in pairs
@@ -273,12 +256,12 @@ def diet_results(pairs: Sequence[Pair], split: str) -> Entries:
   return entries
 
 
-def concept_stability(pairs: Sequence[Pair], run: Run, s: int) -> np.ndarray:
-  """A run's mean matched cosine over its pairs with other starts: [s].
+def concept_stability(pairs: Sequence[Pair], run: Run) -> np.ndarray:
+  """A run's mean matched cosine over its pairs with other starts: [S].
 
   NaN for concepts that are dead or never matched.
   """
-  total_S, count_S = np.zeros(s), np.zeros(s)
+  total_S, count_S = np.zeros(run.s), np.zeros(run.s)
   for p in pairs:
     if share_start(p.a.config, p.b.config) or run not in (p.a, p.b):
       continue

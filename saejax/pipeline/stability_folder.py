@@ -16,6 +16,7 @@ from saejax import results
 from saejax import run
 from saejax import store as store_lib
 from saejax.analysis import stability as stability_lib
+from saejax.pipeline import sides
 from saejax.pipeline import stability
 from saejax.pipeline import stability_across
 from saejax.pipeline import stability_runs
@@ -99,7 +100,6 @@ def _draw(out: str, pairs, floors, entries: Entries) -> None:
 def _write(
   out: str,
   pairs: Sequence[stability.Pair],
-  sizes: Mapping[str, int],
   store: store_lib.Store,
   split: str,
   say: Callable[[str], None],
@@ -115,8 +115,7 @@ def _write(
   }
   runs = {r.name: r for p in pairs for r in (p.a, p.b)}
   by_concept = {
-    name: stability.concept_stability(pairs, r, sizes[name])
-    for name, r in runs.items()
+    name: stability.concept_stability(pairs, r) for name, r in runs.items()
   }
   shared = sorted(
     {p.kind for p in pairs
@@ -184,16 +183,17 @@ def compare_runs(
     results.write(out, entries)
     return entries
   store = store_lib.Store(stores[0])
-  sizes = {n: io.load(path)[0].s for n, path in zip(names, paths, strict=True)}
+  for path in paths:
+    io.read_config(path)  # What is not there is told before any work.
   runs = []
   for name, path in zip(names, paths, strict=True):
     say(f'Encoding rows with {name} …')
-    runs.append(stability.load_run(name, path, store, split)[0])
+    runs.append(stability.load_run(name, path, store, split))
   widths = {r.name: r.d_LD.shape[1] for r in runs}
   if len(set(widths.values())) > 1:
     raise errors.UserError(f'Dictionaries must have one width; got {widths}.')
   pairs = _matched(runs, lambda a, b: True, say)
-  return _write(out, pairs, sizes, store, split, say)
+  return _write(out, pairs, store, split, say)
 
 
 def train_and_compare(
@@ -204,21 +204,21 @@ def train_and_compare(
 ) -> Entries:
   """Trains runs and compares them; see `stability_runs.runs`."""
   results.check_vacant(out)
-  if len(configs) < 2:
-    raise errors.UserError('One run cannot be compared: give more --seeds.')
+  wanted = lambda a, b: stability_runs.wanted(configs[a], configs[b])
+  if not any(itertools.starmap(wanted, itertools.combinations(configs, 2))):
+    raise errors.UserError(
+      'No two of these runs can be compared: give two --seeds or more.'
+    )
   store_path = next(iter(configs.values())).store
   store = store_lib.Store(store_path)
+  sides.check_pairs(store, split)
+  for config in configs.values():
+    config_lib.check(config)
   asked = {n: dataclasses.asdict(c) for n, c in configs.items()}
   run.open_folder(out, {'stability': asked, 'split': split}, resume=True)
   paths = stability_runs.train(configs, out, say)
-  runs, sizes = [], {}
-  for name, path in paths.items():
-    runs.append(stability.load_run(name, path, store, split)[0])
-    sizes[name] = io.load(path)[0].s
-  wanted = lambda a, b: stability_runs.wanted(configs[a.name], configs[b.name])
-  pairs = _matched(runs, wanted, say)
-  if not pairs:
-    raise errors.UserError(
-      'No two of these runs are to be compared: give two --seeds or more.'
-    )
-  return _write(out, pairs, sizes, store, split, say)
+  runs = [
+    stability.load_run(name, path, store, split) for name, path in paths.items()
+  ]
+  pairs = _matched(runs, lambda a, b: wanted(a.name, b.name), say)
+  return _write(out, pairs, store, split, say)

@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-import scipy.sparse
 
 from saejax import results
 from saejax.analysis import bootstrap
@@ -11,6 +10,7 @@ from saejax.analysis import geometry
 from saejax.analysis import subspace
 from saejax.pipeline import sides
 
+_RANDOM = 2_000  # Directions that make up a floor.
 Entries = dict[str, dict[str, Any]]
 Arrays = dict[str, np.ndarray]
 
@@ -28,7 +28,7 @@ def geometry_results(
   """Projected norms on the three subspaces, and both floors of each."""
   entries: Entries = {}
   arrays: Arrays = {}
-  random = subspace.random_directions(within_DD)
+  random = geometry.random_directions(within_DD, _RANDOM)
   for name, basis_RD in found.bases.items():
     norm_S = subspace.projected_norm(d_SD, basis_RD)
     arrays[f'projected_{name}'] = norm_S
@@ -76,7 +76,7 @@ def classifier_results(
       ('direction', direction_S), ('activation', activation_S),
     )
   }  # fmt: skip
-  for kind, w_ND in subspace.random_directions(within_DD).items():
+  for kind, w_ND in geometry.random_directions(within_DD, _RANDOM).items():
     few_ND = w_ND[: max(len(d_SD), 200)]
     entries[f'modality_auroc/random_{kind}_median'] = entry(
       float(np.median(auroc(few_ND))), n=len(few_ND), unit='random directions'
@@ -96,8 +96,8 @@ def gap_results(
   """The exact split of the gap of reconstructions over concepts."""
   means = [_mean_codes(side) for side in test]
   found = subspace.gap_split(*means, d_SD.astype(np.float64))
-  image, text = (scipy.sparse.csr_matrix(m) @ d_SD for m in means)
-  error = abs(found.gap - float(np.linalg.norm(image - text)))
+  image, text = ((side.z_nS @ d_SD).mean(0, dtype=np.float64) for side in test)
+  error = abs(found.part_S.sum() - float(np.linalg.norm(image - text)))
   n = sum(len(side.rows_n) for side in test)
   entry = lambda v, unit=None: results.entry(v, n=n, split=split, unit=unit)
   entries = {

@@ -55,6 +55,8 @@ def _rows(found: Found, i: int):
   for model, centers in found.items():
     for center, judged in centers.items():
       j = judged[i]
+      if not j.measured:
+        continue  # Not for this centring.
       yield model, center, j.verdict, _lines(j.measured), _lines(j.null)
 
 

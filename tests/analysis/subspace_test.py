@@ -6,6 +6,7 @@ import scipy.sparse
 from sklearn import discriminant_analysis
 from sklearn import metrics
 
+from saejax.analysis import geometry
 from saejax.analysis import subspace
 
 D, N = 8, 4000
@@ -56,13 +57,13 @@ class FitTest(absltest.TestCase):
 
 class ProjectionTest(absltest.TestCase):
   def test_isotropic_directions_keep_their_share(self):
-    x_ND = subspace.random_directions(np.eye(D))['isotropic']
+    x_ND = geometry.random_directions(np.eye(D), 2000)['isotropic']
     norm_N = subspace.projected_norm(x_ND, np.eye(D)[:3])
     self.assertAlmostEqual((norm_N**2).mean(), 3 / D, delta=0.02)
 
   def test_covariance_pulls_random_directions(self):
     skewed_DD = np.diag([100.0] + [1.0] * (D - 1))
-    found = subspace.random_directions(skewed_DD)['covariance']
+    found = geometry.random_directions(skewed_DD, 2000)['covariance']
     on_first = subspace.projected_norm(found, np.eye(D)[:1])
     self.assertGreater(np.median(on_first), 0.8)
 

@@ -71,6 +71,8 @@ class ClaimsTest(parameterized.TestCase):
      {'modality_auroc/direction_median': entry(0.9, 0.88, 0.92)}, 'fails'),
     (claims.bridges, 'analysis', {'bridges/replicated_cross': entry(0)},
      'fails'),
+    (claims.bridges, 'analysis',
+     {'surrogate/bridges/replicated_cross': entry(12)}, 'open'),
   )  # fmt: skip
   def test_one_number_changes_the_verdict(self, claim, stage, changed, want):
     self.assertEqual(claim(evidence(**{stage: changed})).verdict, want)
