@@ -29,7 +29,7 @@ ARCHS = tuple(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class QuickstartConfig:
-  """Flags of `quickstart`; the defaults take under four minutes on two cores.
+  """Flags of `quickstart`; the defaults take about five minutes on two cores.
 
   `ks` are the L0s of the curve, `k` the one of them that is analysed.
   """
