@@ -2,7 +2,7 @@
 
 Embeds drawn scenes and captions with a small CLIP that ships with saejax,
 trains sparse autoencoders, evaluates and analyses them beside a structureless
-twin, and writes OUT/report.html: under four minutes on two CPU cores. Killed,
+twin, and writes OUT/report.html: about five minutes on two CPU cores. Killed,
 it goes on when run again.
 
   ./launch.sh quickstart

@@ -12,6 +12,7 @@ from saejax import nn
 from saejax import results
 from saejax import store as store_lib
 from saejax import types
+from saejax.analysis import bootstrap
 from saejax.analysis import bridges as bridges_lib
 from saejax.analysis import energy
 from saejax.analysis import geometry
@@ -120,13 +121,15 @@ def modality_results(s: Subject) -> tuple[Entries, Arrays]:
   entries['modality/unclassified'] = results.entry(
     int(unsure.sum()), n=live, split=s.split, unit='concepts'
   )
-  single = lambda score_S: np.nanmean((score_S > 0.9) | (score_S < 0.1))
-  entries['modality/single_share'] = results.entry(
-    float(single(scores.score_S)), n=live, split=s.split
-  )
-  entries['modality/single_share_permuted'] = results.entry(
-    float(single(null_S)), n=live, split=s.split
-  )
+  for name, score_S in (
+    ('single_share', scores.score_S),
+    ('single_share_permuted', null_S),
+  ):
+    score_L = score_S[np.isfinite(score_S)]
+    single_L = (score_L > modality.IMAGE_CUT) | (score_L < modality.TEXT_CUT)
+    entries[f'modality/{name}'] = results.entry(
+      bootstrap.mean(single_L, np.arange(len(score_L))), split=s.split
+    ) | {'interval': 'bootstrap over concepts'}
   return entries, {
     'modality_score': scores.score_S,
     'modality_low': scores.low_S,

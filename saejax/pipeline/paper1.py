@@ -111,7 +111,7 @@ def check(config: Paper1Config) -> None:
     raise errors.UserError('--seeds must be two or more different numbers.')
   specs.parse(config.dataset)
   config_lib.check(_training(config, '', CENTERS[0], config.seeds[0]))
-  pareto.check_methods(_pareto(config, ()))
+  pareto.check_methods(_pareto(config, names))
 
 
 def _center(
