@@ -55,7 +55,10 @@ CASES = (
     for flags, message in (
       ('--store={d}/none', 'There is no store at .*/none'),
       (f'{STORE} --seeds=0,0', '--seeds names 0 more than once'),
-      (f'{STORE} --seeds=0', 'One run cannot be compared: give more --seeds'),
+      (
+        f'{STORE} --seeds=0',
+        'No two of these runs can be compared: give two --seeds',
+      ),
       (
         f'{STORE} --seeds=a',
         '--seeds=a: expected whole numbers joined by comm',
