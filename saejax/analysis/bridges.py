@@ -106,6 +106,34 @@ def totals(m: Matched, d_SD: np.ndarray) -> dict[str, float]:
   }
 
 
+def excess(
+  m: Matched,
+  d_SD: np.ndarray,
+  image_S: np.ndarray | None = None,
+  text_S: np.ndarray | None = None,
+) -> bootstrap.Estimate:
+  """Σ_ij B_ij − B⁰_ij over pairs of concepts, with its bounds over pairs γ.
+
+  It is the mean over γ of ⟨x̂_ι − x̄_ι, x̂_τ − x̄_τ⟩ of what these concepts
+  decode to, pairs that never fire together included; 0 without any pairing.
+
+  Args:
+    m: codes of matched pairs.
+    d_SD: the dictionary.
+    image_S: which image concepts, bool [S]; by default all.
+    text_S: which text concepts, likewise.
+  """
+
+  def apart(z_GS, kept_S) -> np.ndarray:
+    d_kD = d_SD.astype(np.float64)
+    kept_S = np.ones(len(d_SD), bool) if kept_S is None else kept_S
+    xhat_GD = z_GS @ (d_kD * kept_S[:, None])
+    return xhat_GD - xhat_GD.mean(0)
+
+  value_G = (apart(m.image_GS, image_S) * apart(m.text_GS, text_S)).sum(1)
+  return bootstrap.mean(value_G, np.arange(len(value_G)))
+
+
 def _entries(z_SS, i_P: np.ndarray, j_P: np.ndarray) -> np.ndarray:
   """Entries (i, j) of a sparse matrix, which cannot be asked for none."""
   if not len(i_P):

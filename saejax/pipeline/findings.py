@@ -210,6 +210,9 @@ def bridge_results(
   n = len(matched['test'].pairs_G)
   excess = totals['sum_b'] - totals['sum_b0']
   entry = lambda v, **k: results.entry(v, n=n, split=s.split, **k)
+  pairing = lambda *which: results.entry(
+    bridges_lib.excess(matched['test'], s.d_SD, *which), split=s.split
+  )
   part = lambda where: float(b.excess_P[where].sum() / excess) if excess else 0
   entries = {
     'bridges/sum_b': entry(totals['sum_b']),
@@ -228,6 +231,8 @@ def bridge_results(
     'bridges/replicated_cross': entry(
       int((replicated & cross_P).sum()), unit='pairs'
     ),
+    'bridges/excess': pairing(),
+    'bridges/cross_excess': pairing(score_S > 0.9, score_S < 0.1),
     'bridges/cross_share_of_excess': entry(part(cross_P)),
     'bridges/self_share_of_excess': entry(part(self_P)),
     **_strength_results(replicated & cross_P, b, correlation_P, entry),

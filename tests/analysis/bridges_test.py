@@ -71,6 +71,30 @@ class BridgesTest(parameterized.TestCase):
     np.testing.assert_array_equal(b.i_P, b.j_P)
     self.assertLen(b.i_P, 4)
 
+  def test_the_excess_of_some_pairs_is_their_sum_with_those_that_never_meet(
+    self,
+  ):
+    rng = np.random.default_rng(0)
+    n, s = 300, 6
+    image_GS = codes.random(rng, n, [0.3] * s).toarray()
+    text_GS = codes.random(rng, n, [0.1] * s).toarray()
+    text_GS[:, 3] = image_GS[:, 0]  # One pair of concepts goes together.
+    d_SD = codes.unit_rows(rng, s, 4)
+    d_SD[3] = d_SD[0]
+    m = codes.pair_up(image_GS, text_GS)
+    apart = np.outer(image_GS.mean(0), text_GS.mean(0))
+    excess_SS = (image_GS.T @ text_GS / n - apart) * (d_SD @ d_SD.T)
+    first_S, last_S = np.arange(s) < 3, np.arange(s) >= 3
+    some = bridges.excess(m, d_SD, first_S, last_S)
+    np.testing.assert_allclose(some.value, excess_SS[:3, 3:].sum())
+    np.testing.assert_allclose(bridges.excess(m, d_SD).value, excess_SS.sum())
+    self.assertGreater(some.low, 0)
+    self.assertEqual(some.n, n)
+    # Without the concept that goes together, nothing is left.
+    none = bridges.excess(m, d_SD, first_S, np.arange(s) > 3)
+    self.assertLess(none.low, 0)
+    self.assertGreater(none.high, 0)
+
   @FEW
   @hypothesis.given(
     seed=st.integers(0, 10**6),
