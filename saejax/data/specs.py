@@ -58,6 +58,12 @@ class SceneSet:
   def world(self) -> scenes.World:
     return scenes.World(seed=self.seed, captions=self.captions)
 
+  def spec(self) -> str:
+    """The spec that reads as this."""
+    fields = dataclasses.asdict(self)
+    fields['splits'] = '/'.join(map(str, self.splits))
+    return 'scenes:' + ','.join(f'{k}={v}' for k, v in fields.items())
+
 
 def _yes(value: str) -> bool:
   if value not in ('yes', 'no'):

@@ -17,6 +17,7 @@ from saejax.pipeline import intervening
 from saejax.pipeline import naming
 from saejax.pipeline import pareto
 from saejax.pipeline import stability_folder
+from saejax.pipeline import stability_runs
 from saejax.pipeline import stages
 from saejax.report import claims
 from saejax.report import paper1 as report
@@ -24,11 +25,13 @@ from saejax.train import config as config_lib
 from saejax.train import loop
 
 CENTERS = ('none', 'modality')
+WORLDS = ('full', 'unrelated')  # Captions of the worlds that answer otherwise.
+_LATENTS, _STEPS = 256, 1000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Paper1Config:
-  """Flags of `paper1`.
+  """Flags of `paper1`; its defaults are fit for the small models that ship.
 
   Attributes:
     models: folders, ids of the hub, or names of models that ship.
@@ -45,10 +48,12 @@ class Paper1Config:
     l0s: of the curves of R² against L0.
     methods: of those curves.
     draws: matched random sets of each intervention.
+    diets: shares of images on which dictionaries are trained beside; or none.
+    counter_worlds: run the first model on both other kinds of captions too.
   """
 
   models: tuple[str, ...]
-  dataset: str = 'scenes'
+  dataset: str = 'scenes:n=6000,splits=0.8/0.1/0.1'
   offline: bool = False
   arch: str = 'batch_topk'
   latents: int | None = None
@@ -57,11 +62,22 @@ class Paper1Config:
   seeds: tuple[int, ...] = (0, 1)
   steps: int | None = None
   epochs: float | None = None
-  lr: float = 5e-4
+  lr: float = 2e-3
   l0s: tuple[int, ...] = (4, 8, 16)
   methods: tuple[str, ...] = ('batch_topk', 'topk', 'jumprelu', 'pca', 'ica',
-                              'kmeans', 'semi_nmf', 'convex_nmf')  # fmt: skip
+                              'kmeans', 'semi_nmf')  # fmt: skip
   draws: int = 60
+  diets: tuple[str, ...] = ('1/6', '1/3', '1/2', '2/3', '5/6')
+  counter_worlds: bool = False
+
+
+def _filled(config: Paper1Config) -> Paper1Config:
+  """With a size and a length, where neither way of giving them is used."""
+  if config.latents is None and config.expansion is None:
+    config = dataclasses.replace(config, latents=_LATENTS)
+  if config.steps is None and config.epochs is None:
+    config = dataclasses.replace(config, steps=_STEPS)
+  return config
 
 
 def _training(config: Paper1Config, store: str, center: str, seed: int):
@@ -109,7 +125,18 @@ def check(config: Paper1Config) -> None:
     )
   if len(config.seeds) < 2 or len(set(config.seeds)) < len(config.seeds):
     raise errors.UserError('--seeds must be two or more different numbers.')
-  specs.parse(config.dataset)
+  data = specs.parse(config.dataset)
+  is_world = isinstance(data, specs.SceneSet) and data.captions == 'partial'
+  if config.counter_worlds and not is_world:
+    raise errors.UserError(
+      f'--counter_worlds changes the captions of scenes; --dataset='
+      f'{config.dataset} must be scenes:… with captions=partial.'
+    )
+  shares = stability_runs.parse_shares(config.diets)
+  if len(shares) == 1:
+    raise errors.UserError(
+      f'--diets={",".join(config.diets)}: name two shares or more, or none.'
+    )
   config_lib.check(_training(config, '', CENTERS[0], config.seeds[0]))
   pareto.check_methods(_pareto(config, names))
 
@@ -138,6 +165,19 @@ def _center(
   return saes[0]
 
 
+def _diets(config: Paper1Config, store: str, out: str, say: stages.Say):
+  """Dictionaries of other mixtures of images and texts, compared."""
+  shares = stability_runs.parse_shares(config.diets)
+  if not shares or results.are_in(out):
+    return
+  asked = dataclasses.replace(
+    _training(config, store, CENTERS[0], config.seeds[0]), mix='natural'
+  )
+  runs = stability_runs.runs(asked, config.seeds, (), shares)
+  with stages.stage(say, f'  Training {len(runs)} on mixtures'):
+    stability_folder.train_and_compare(runs, out, say=lambda _: None)
+
+
 def _uses(
   config: Paper1Config, sae: str, store: str, out: str, say: stages.Say
 ):
@@ -156,21 +196,45 @@ def _uses(
       naming.name(naming.NameConfig(sae=sae, store=store, model='none'), folder)
 
 
-def _model(config: Paper1Config, model: str, out: str, say: stages.Say) -> str:
-  """Every stage of one model but the curves; the folder of its store."""
+def _embed(
+  config: Paper1Config, model: str, dataset: str, out: str, say: stages.Say
+) -> str:
   store = os.path.join(out, 'store')
   if not os.path.exists(os.path.join(store, store_lib.MANIFEST)):
     with stages.stage(say, '  Embedding'):
       asked = embedding.EmbedConfig(
-        model=model, dataset=config.dataset, offline=config.offline
+        model=model, dataset=dataset, offline=config.offline
       )
       embedding.embed(asked, store)
+  return store
+
+
+def _model(config: Paper1Config, model: str, out: str, say: stages.Say) -> str:
+  """Every stage of one model but the curves; the folder of its store."""
+  store = _embed(config, model, config.dataset, out, say)
   for center in CENTERS:
     say(f'  Centring: {center}')
     sae = _center(config, store, os.path.join(out, center), center, say)
     if center == CENTERS[0]:
       _uses(config, sae, store, out, say)
+  _diets(config, store, os.path.join(out, 'diets'), say)
   return store
+
+
+def _world(
+  config: Paper1Config, captions: str, out: str, say: stages.Say
+) -> list[claims.Judged]:
+  """The stages that verdicts rest on, in a world of other captions."""
+  model = config.models[0]
+  say(f'World with captions={captions}: {model}')
+  data = dataclasses.replace(specs.parse(config.dataset), captions=captions)
+  store = _embed(config, model, data.spec(), out, say)
+  center = CENTERS[0]
+  _center(config, store, os.path.join(out, center), center, say)
+  _diets(config, store, os.path.join(out, 'diets'), say)
+  curves = os.path.join(out, 'pareto')
+  _curves(config, [store], curves, say)
+  return _judge(out, center, _of_model(results.read(curves), [model], model))
 
 
 def _curves(config: Paper1Config, stores: list[str], out: str, say: stages.Say):
@@ -192,28 +256,41 @@ def _of_model(
   }
 
 
-def judge(out: str, models: list[str], stores: list[str]):
+def _judge(
+  out: str, center: str, curves: dict[str, Any]
+) -> list[claims.Judged]:
+  """Every claim of one model and centring, by what lies in its folder."""
+
+  def found(*path: str) -> dict[str, Any]:
+    folder = os.path.join(out, *path)
+    return results.read(folder) if results.are_in(folder) else {}
+
+  is_first = center == CENTERS[0]  # Some stages are of rows as they are.
+  evidence = claims.Evidence(
+    pareto=curves if is_first else {},
+    stability=found(center, 'stability'),
+    analysis=found(center, 'analysis'),
+    intervene=found('intervene') if is_first else {},
+    diets=found('diets') if is_first else {},
+  )
+  return [claim(evidence) for claim in claims.CLAIMS]
+
+
+def judge(
+  out: str, models: list[str], stores: list[str]
+) -> dict[str, dict[str, list[claims.Judged]]]:
   """Every claim of every model and centring: found[model][center]."""
   panels = pareto.panel_names(stores)
   curves = results.read(os.path.join(out, 'pareto'))
-  found: dict[str, dict[str, list[claims.Judged]]] = {}
-  for model, panel in zip(models, panels, strict=True):
-    folder = os.path.join(out, model)
-    for center in CENTERS:
-      at = os.path.join(folder, center)
-      is_first = center == CENTERS[0]
-      evidence = claims.Evidence(
-        # The curves are of rows as they are.
-        pareto=_of_model(curves, panels, panel) if is_first else {},
-        stability=results.read(os.path.join(at, 'stability')),
-        analysis=results.read(os.path.join(at, 'analysis')),
-        intervene=results.read(os.path.join(folder, 'intervene'))
-        if is_first
-        else {},
+  return {
+    model: {
+      center: _judge(
+        os.path.join(out, model), center, _of_model(curves, panels, panel)
       )
-      judged = [claim(evidence) for claim in claims.CLAIMS]
-      found.setdefault(model, {})[center] = judged
-  return found
+      for center in CENTERS
+    }
+    for model, panel in zip(models, panels, strict=True)
+  }
 
 
 def study(config: Paper1Config, out: str, say: stages.Say = print) -> str:
@@ -222,13 +299,21 @@ def study(config: Paper1Config, out: str, say: stages.Say = print) -> str:
   Raises:
     UserError, StoreError: something cannot be run.
   """
+  config = _filled(config)
   check(config)
   asked = {'paper1': dataclasses.asdict(config)}
   run.open_folder(out, asked, resume=True)
   names = [name_of(model) for model in config.models]
-  stores = []
-  for i, (name, model) in enumerate(zip(names, config.models, strict=True), 1):
-    say(f'Model {i}/{len(names)}: {model}')
-    stores.append(_model(config, model, os.path.join(out, name), say))
-  _curves(config, stores, os.path.join(out, 'pareto'), say)
-  return report.write(out, config.dataset, judge(out, names, stores))
+  stores, worlds = [], {}
+  with stages.compiled_once():
+    for i, (name, model) in enumerate(zip(names, config.models, strict=True)):
+      say(f'Model {i + 1}/{len(names)}: {model}')
+      stores.append(_model(config, model, os.path.join(out, name), say))
+    _curves(config, stores, os.path.join(out, 'pareto'), say)
+    for captions in WORLDS if config.counter_worlds else ():
+      folder = os.path.join(out, 'worlds', captions)
+      worlds[captions] = _world(config, captions, folder, say)
+  found = judge(out, names, stores)
+  if worlds:
+    worlds = {'partial': found[names[0]][CENTERS[0]]} | worlds
+  return report.write(out, config.dataset, found, worlds)

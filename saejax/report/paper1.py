@@ -1,5 +1,6 @@
 """The report of a study: claims, what was measured, nulls and verdicts."""
 
+from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 import os
@@ -14,6 +15,7 @@ _FIGURES = (
   ('pareto/figures/pareto', 'R² against L0 of every method'),
   ('{model}/none/stability/figures/stability', 'Stability over seeds'),
   ('{model}/none/stability/figures/tenths', 'Stability of rare and common'),
+  ('{model}/diets/figures/diets', 'Other mixtures of images and texts'),
   ('{model}/none/analysis/figures/modality', 'Modality scores'),
   ('{model}/none/analysis/figures/gap_cosine', 'Concepts and the gap'),
   ('{model}/none/analysis/figures/bridges', 'The strongest bridges'),
@@ -24,6 +26,20 @@ _WORLD = (
   'says that the tool works on data whose causes are known; it is no evidence '
   'about the paper’s models and photographs.'
 )
+_COUNTER_WORLDS = (
+  'The first model again, on rows as they are, where captions are otherwise. '
+  '“partial” is the world above: captions name a part of their picture. In '
+  '“full” they name all that has a name, in “unrelated” they tell of another '
+  'picture.',
+  'Where captions tell of other pictures no bridge is real, so the claim about '
+  'bridges must fail there. The other claims read rows one at a time, and rows '
+  'of “unrelated” are spread as those of “partial” are: these verdicts, and '
+  'their numbers but for chance, must stay. Where they do not, they rest on '
+  'chance.',
+  'Where captions say all, pairing must add more to similarity than where they '
+  'say a part. Their texts are longer than any that the model was trained on, '
+  'so that the other verdicts may differ.',
+)
 _STYLE = (
   'body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;'
   'padding:0 1rem}table{border-collapse:collapse;font-size:.85rem}'
@@ -31,6 +47,8 @@ _STYLE = (
   'vertical-align:top}img{max-width:100%}.holds{color:#00664a}'
   '.fails{color:#a33d00}.open{color:#555}'
 )
+COUNTER_WORLDS = 'The same verdicts in counter-worlds'
+Worlds = Mapping[str, Sequence[claims.Judged]]
 Found = Mapping[str, Mapping[str, Sequence[claims.Judged]]]
 
 
@@ -78,7 +96,41 @@ def _claims(found: Found):
     yield i, ' '.join((claim.__doc__ or '').split()), first[i].rule
 
 
-def markdown(out: str, dataset: str, found: Found) -> str:
+def _name(claim: claims.Claim) -> str:
+  return claim.__name__.replace('_', ' ')
+
+
+def _world_rows(worlds: Worlds):
+  """World, and the verdict and first number of every claim."""
+  for world, judged in worlds.items():
+    yield (
+      world,
+      [
+        (j.verdict, next(iter(_lines(j.measured)), 'not measured'))
+        for j in judged
+      ],
+    )
+
+
+def _line(cells: Iterable[str]) -> str:
+  """A line of a table in Markdown."""
+  return '| ' + ' | '.join(c.replace('|', '\\|') for c in cells) + ' |'
+
+
+def _markdown_worlds(worlds: Worlds) -> list[str]:
+  head = ['World', *map(_name, claims.CLAIMS)]
+  rows = [
+    _line([world, *(f'{verdict}; {first}' for verdict, first in cells)])
+    for world, cells in _world_rows(worlds)
+  ]
+  words = [line for part in _COUNTER_WORLDS for line in ('', part)]
+  title = ['', f'## {COUNTER_WORLDS}', *words, '']
+  return [*title, _line(head), _line(['---'] * len(head)), *rows]
+
+
+def markdown(
+  out: str, dataset: str, found: Found, worlds: Worlds | None = None
+) -> str:
   """The report as Markdown."""
   lines = ['# The linear structure of embedding spaces', '', f'Data: {dataset}']
   lines += ['', _WORLD] if dataset.startswith('scenes') else []
@@ -88,56 +140,93 @@ def markdown(out: str, dataset: str, found: Found) -> str:
     lines += ['| --- | --- | --- | --- | --- |']
     for model, center, verdict, measured, null in _rows(found, i):
       cells = model, center, verdict, '; '.join(measured), '; '.join(null)
-      lines.append(
-        '| ' + ' | '.join(c.replace('|', '\\|') for c in cells) + ' |'
-      )
+      lines.append(_line(cells))
+  lines += _markdown_worlds(worlds) if worlds else []
   lines += ['', '## Figures', '']
   for path, words in _pictures(out, list(found)):
     lines += [f'![{words}]({path}.svg)', '']
   return '\n'.join(lines) + '\n'
 
 
-def html(out: str, dataset: str, found: Found) -> str:
-  """The report as a page; figures lie beside it."""
+def _verdict(verdict: str) -> str:
+  return markup.tag('b', markup.text(verdict), class_=verdict)
+
+
+def _numbers(lines: Iterable[str]) -> str:
+  return ''.join(markup.tag('div', markup.text(line)) for line in lines)
+
+
+def _html_claims(found: Found) -> list[str]:
   t, text = markup.tag, markup.text
-  body = [t('h1', 'The linear structure of embedding spaces')]
-  body.append(markup.paragraph(text(f'Data: {dataset}')))
-  if dataset.startswith('scenes'):
-    body.append(markup.paragraph(text(_WORLD)))
+  body = []
+  head = ('Model', 'Centring', 'Verdict', 'Measured', 'Null')
   for i, words, rule in _claims(found):
     rows = [
       (
         text(model),
         text(center),
-        t('b', text(verdict), class_=verdict),
-        '<br>'.join(map(text, measured)),
-        '<br>'.join(map(text, null)),
+        _verdict(verdict),
+        _numbers(measured),
+        _numbers(null),
       )
       for model, center, verdict, measured, null in _rows(found, i)
     ]
-    head = ('Model', 'Centring', 'Verdict', 'Measured', 'Null')
     body += [
       t('h2', f'Claim {i + 1}'),
       markup.paragraph(t('b', text(words))),
       markup.paragraph(text(rule)),
       markup.table(head, rows),
     ]
+  return body
+
+
+def _html_worlds(worlds: Worlds) -> list[str]:
+  rows = [
+    (
+      markup.text(world),
+      *(_verdict(verdict) + _numbers([first]) for verdict, first in cells),
+    )
+    for world, cells in _world_rows(worlds)
+  ]
+  head = ('World', *map(_name, claims.CLAIMS))
+  return [
+    markup.tag('h2', COUNTER_WORLDS),
+    *(markup.paragraph(markup.text(words)) for words in _COUNTER_WORLDS),
+    markup.table(head, rows),
+  ]
+
+
+def html(
+  out: str, dataset: str, found: Found, worlds: Worlds | None = None
+) -> str:
+  """The report as a page; figures lie beside it."""
+  t, text = markup.tag, markup.text
+  body = [t('h1', 'The linear structure of embedding spaces')]
+  body.append(markup.paragraph(text(f'Data: {dataset}')))
+  if dataset.startswith('scenes'):
+    body.append(markup.paragraph(text(_WORLD)))
+  body += _html_claims(found)
+  body += _html_worlds(worlds) if worlds else []
   body.append(t('h2', 'Figures'))
   for path, words in _pictures(out, list(found)):
     picture = t('img', src=f'{path}.svg', alt=words).removesuffix('</img>')
     body.append(t('figure', picture, t('figcaption', text(words))))
-  head = (
-    '<meta charset="utf-8"><meta name="viewport" '
-    'content="width=device-width"><title>saejax: paper 1</title>'
-    + t('style', _STYLE)
-  )
-  page = t('html', t('head', head), t('body', *body), lang='en')
-  return f'<!doctype html>{page}'
+  return markup.page('saejax: paper 1', _STYLE, ''.join(body))
 
 
-def write(out: str, dataset: str, found: Found) -> str:
-  """Writes both; the path of the page."""
-  files.write_text(os.path.join(out, MARKDOWN), markdown(out, dataset, found))
+def write(
+  out: str, dataset: str, found: Found, worlds: Worlds | None = None
+) -> str:
+  """Writes both; the path of the page.
+
+  Args:
+    out: folder of the study.
+    dataset: what was embedded.
+    found: what was judged, by model and centring.
+    worlds: what was judged of one model, by kind of captions.
+  """
+  given = out, dataset, found, worlds
+  files.write_text(os.path.join(out, MARKDOWN), markdown(*given))
   path = os.path.join(out, HTML)
-  files.write_text(path, html(out, dataset, found))
+  files.write_text(path, html(*given))
   return path

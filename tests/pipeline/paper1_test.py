@@ -23,6 +23,10 @@ class CheckTest(parameterized.TestCase):
     ({'dataset': 'coko:'}, 'names no kind of data set'),
     ({'methods': ('magic',)}, "'magic' is unknown"),
     ({'arch': 'magic'}, '--arch=magic is unknown'),
+    ({'diets': ('1/2',)}, '--diets=1/2: name two shares or more'),
+    ({'diets': ('1/2', '3')}, "'3' is no share of images"),
+    ({'counter_worlds': True, 'dataset': 'scenes:captions=full'},
+     'must be scenes:… with captions=partial'),
     ({'steps': 5, 'epochs': 1.0}, '--steps or --epochs, not both'),
   )  # fmt: skip
   def test_a_mistake_is_told_and_leaves_nothing(self, given, message):

@@ -37,10 +37,18 @@ def evidence(**changed) -> claims.Evidence:
       'modality_auroc/random_covariance_median': entry(0.58),
       'modality_auroc/ceiling': entry(0.99),
       'bridges/replicated_cross': entry(12),
-      'bridges/cross_share_of_excess': entry(0.4),
+      'bridges/cross_excess': entry(0.1, 0.08, 0.12),
       'surrogate/bridges/replicated_cross': entry(1),
     },
     'intervene': {},
+    'diets': {
+      'diet/control/energy_weighted': entry(0.9, 0.89, 0.91),
+      'diet/share=0.167/energy_weighted': entry(0.88, 0.87, 0.89),
+      'diet/share=0.500/energy_weighted': entry(0.3),  # Is no other mixture.
+      'diet/share=0.833/energy_weighted': entry(0.89, 0.88, 0.9),
+      'diet/share=0.833/mean': entry(0.2),
+      'floor/covariance': entry(0.4),
+    },
   }
   for stage, entries in changed.items():
     given[stage] = given[stage] | entries
@@ -61,6 +69,12 @@ class ClaimsTest(parameterized.TestCase):
      {'seed/rarest_tenth': entry(0.95, 0.94, 0.96)}, 'fails'),
     (claims.rare_concepts_change, 'stability',
      {'floor/covariance': entry(0.95)}, 'fails'),
+    (claims.mixtures, 'diets',
+     {'diet/share=0.167/energy_weighted': entry(0.7, 0.69, 0.71)}, 'fails'),
+    (claims.mixtures, 'diets',
+     {'diet/share=0.833/energy_weighted': entry(0.88, 0.8, 0.9)}, 'open'),
+    (claims.mixtures, 'diets',
+     {'diet/control/energy_weighted': entry(0.99, 0.98, 1)}, 'fails'),
     (claims.single_modality, 'analysis',
      {'modality/single_share': entry(0.4)}, 'fails'),
     (claims.single_modality, 'analysis',
@@ -71,6 +85,10 @@ class ClaimsTest(parameterized.TestCase):
      {'modality_auroc/direction_median': entry(0.9, 0.88, 0.92)}, 'fails'),
     (claims.bridges, 'analysis', {'bridges/replicated_cross': entry(0)},
      'fails'),
+    (claims.bridges, 'analysis',
+     {'bridges/cross_excess': entry(0.01, -0.01, 0.02)}, 'open'),
+    (claims.bridges, 'analysis',
+     {'bridges/cross_excess': entry(-0.02, -0.03, -0.01)}, 'fails'),
     (claims.bridges, 'analysis',
      {'surrogate/bridges/replicated_cross': entry(12)}, 'open'),
   )  # fmt: skip
