@@ -40,6 +40,10 @@ flags.DEFINE_float('epochs', C.epochs, 'Or: passes over the rows.')
 flags.DEFINE_float('lr', C.lr, 'Peak learning rate.')
 L0S = flags.DEFINE_list('l0s', list(map(str, C.l0s)), 'L0s of the curves.')
 flags.DEFINE_list('methods', list(C.methods), 'Methods of the curves.')
+flags.DEFINE_integer(
+  'alternations', C.alternations, 'Batches of 1024 rows that fit semi_nmf and '
+  'other factorisations.'
+)  # fmt: skip
 flags.DEFINE_integer('draws', C.draws, 'Matched random sets.')
 flags.DEFINE_list(
   'diets', list(C.diets), 'Shares of images of other mixtures; empty for none.'

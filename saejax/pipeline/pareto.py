@@ -61,7 +61,8 @@ class ParetoConfig:
   alternations: int = 300
 
 
-def check_methods(config: ParetoConfig) -> None:
+def check_flags(config: ParetoConfig) -> None:
+  """UserError for flags that are wrong whatever the stores hold."""
   known = (*pareto_fits.SAES, *baselines.METHODS)
   for name in config.methods:
     if name not in known:
@@ -74,6 +75,13 @@ def check_methods(config: ParetoConfig) -> None:
     if twice or not given:
       said = f'names {twice[0]} more than once' if twice else 'is empty'
       raise errors.UserError(f'--{flag.replace("stores", "store")} {said}.')
+  for name in ('alternations', 'batch'):
+    if getattr(config, name) < 1:
+      raise errors.UserError(
+        f'--{name}={getattr(config, name)} must be at least 1.'
+      )
+  if min(config.l0s) < 1:
+    raise errors.UserError(f'--l0s={min(config.l0s)} must be at least 1.')
 
 
 def atoms_of(config: ParetoConfig, d: int) -> int:
@@ -124,14 +132,7 @@ def _check_store(config: ParetoConfig, path: str) -> None:
 
 def check(config: ParetoConfig) -> None:
   """UserError for what cannot be run; nothing but columns is read."""
-  check_methods(config)
-  for name in ('alternations', 'batch'):
-    if getattr(config, name) < 1:
-      raise errors.UserError(
-        f'--{name}={getattr(config, name)} must be at least 1.'
-      )
-  if min(config.l0s) < 1:
-    raise errors.UserError(f'--l0s={min(config.l0s)} must be at least 1.')
+  check_flags(config)
   for path in config.stores:
     for member in configs_of(config, path, 'topk'):
       config_lib.check(member)

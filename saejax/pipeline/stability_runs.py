@@ -41,7 +41,15 @@ def diet_rows(
   middle = reference(shares)
   bounds = [images / s for s in shares] + [texts / (1 - s) for s in shares]
   bounds += [images / (2 * middle), texts / (2 * (1 - middle))]
+
+  def is_drawn_twice(total: int) -> bool:
+    image = round(float(total * middle))
+    return 2 * image <= images and 2 * (total - image) <= texts
+
   total = int(min(bounds))
+  # A half of an odd total is rounded up, for which there may be no row left.
+  while total and not is_drawn_twice(total):
+    total -= 1
   counts = [round(float(total * s)) for s in shares]
   if not total or min(counts) < 1 or max(counts) >= total:
     raise errors.UserError(

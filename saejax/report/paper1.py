@@ -101,15 +101,9 @@ def _name(claim: claims.Claim) -> str:
 
 
 def _world_rows(worlds: Worlds):
-  """World, and the verdict and first number of every claim."""
+  """World, and the verdict and first numbers of every claim."""
   for world, judged in worlds.items():
-    yield (
-      world,
-      [
-        (j.verdict, next(iter(_lines(j.measured)), 'not measured'))
-        for j in judged
-      ],
-    )
+    yield world, [(j.verdict, _lines(j.measured)[:2]) for j in judged]
 
 
 def _line(cells: Iterable[str]) -> str:
@@ -120,7 +114,7 @@ def _line(cells: Iterable[str]) -> str:
 def _markdown_worlds(worlds: Worlds) -> list[str]:
   head = ['World', *map(_name, claims.CLAIMS)]
   rows = [
-    _line([world, *(f'{verdict}; {first}' for verdict, first in cells)])
+    _line([world, *('; '.join([verdict, *first]) for verdict, first in cells)])
     for world, cells in _world_rows(worlds)
   ]
   words = [line for part in _COUNTER_WORLDS for line in ('', part)]
@@ -184,7 +178,7 @@ def _html_worlds(worlds: Worlds) -> list[str]:
   rows = [
     (
       markup.text(world),
-      *(_verdict(verdict) + _numbers([first]) for verdict, first in cells),
+      *(_verdict(verdict) + _numbers(first) for verdict, first in cells),
     )
     for world, cells in _world_rows(worlds)
   ]

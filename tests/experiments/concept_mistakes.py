@@ -75,4 +75,22 @@ CASES = (
       ),
     )
   ),
+  *(
+    ('paper1', flags, message)
+    for flags, message in (
+      ('--models=', 'must name one model or more, each once'),
+      ('--models=a,a', '--models=a,a must name one model or more, each once'),
+      ('--seeds=0', '--seeds must be two or more different numbers'),
+      ('--dataset=coko:', 'names no kind of data set that is known'),
+      ('--methods=magic', "--methods: 'magic' is unknown; choose of"),
+      ('--diets=1/2', '--diets=1/2: name two shares or more, or none'),
+      ('--diets=1/2,7', "'7' is no share of images; write fractions"),
+      ('--draws=5', '--draws=5 must be at least 20'),
+      ('--alternations=0', '--alternations=0 must be at least 1'),
+      (
+        '--counter_worlds --dataset=scenes:n=90,captions=full',
+        'must be scenes:… with captions=partial',
+      ),
+    )
+  ),
 )

@@ -10,6 +10,7 @@ from saejax import errors
 from saejax import results
 from saejax.pipeline import analysing
 from saejax.pipeline import quickstart
+from tests.pipeline import written
 
 SMALL = quickstart.QuickstartConfig(
   scenes=800, latents=64, ks=(2, 4), k=4, steps=40
@@ -17,12 +18,7 @@ SMALL = quickstart.QuickstartConfig(
 
 
 def times(out: str) -> dict[str, int]:
-  return {
-    os.path.join(folder, name): os.stat(os.path.join(folder, name)).st_mtime_ns
-    for folder, _, names in os.walk(out)
-    for name in names
-    if name != quickstart.REPORT
-  }
+  return written.times(out, but=(quickstart.REPORT,))
 
 
 class QuickstartTest(absltest.TestCase):

@@ -154,6 +154,15 @@ class StabilityTest(parameterized.TestCase):
     self.assertEqual(max(totals), 1000)  # Twice a half, for the control.
     self.assertLessEqual(counts[-1][0], 1000)
 
+  @parameterized.product(images=tuple(range(580, 600)), texts=(593, 1801))
+  def test_there_are_other_rows_for_the_middle_diet(self, images, texts):
+    shares = stability_runs.parse_shares(['1/3', '1/2', '5/6'])
+    counts = stability_runs.diet_rows(shares, images, texts)
+    self.assertLen({image + text for image, text in counts}, 1)
+    self.assertLessEqual(2 * counts[1][0], images)
+    self.assertLessEqual(2 * counts[1][1], texts)
+    self.assertGreater(sum(counts[1]), min(images, texts) - 4)
+
   @parameterized.parameters('0', '1', 'half', '1/0', '7/6')
   def test_a_share_that_is_none(self, share):
     with self.assertRaisesRegex(errors.UserError, 'no share of images'):

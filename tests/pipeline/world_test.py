@@ -8,33 +8,24 @@ import dataclasses
 import os
 import tempfile
 import unittest
-from unittest import mock
 
 from absl.testing import absltest
 import numpy as np
 
 from saejax import io
-from saejax import sharding
 from saejax import store as store_lib
 from saejax.pipeline import embedding
 from saejax.pipeline import findings
 from saejax.pipeline import quickstart
 from saejax.pipeline import reading
 from saejax.train import loop
+from tests import meshes
 
 CONFIG = quickstart.QuickstartConfig()
 
 
 def setUpModule():
-  # As on a laptop: the fake devices of the other tests only cost time here.
-  make_mesh = sharding.make_mesh
-  one = mock.patch.object(
-    sharding,
-    'make_mesh',
-    lambda shape=None, devices=None: make_mesh(shape or (1, 1), devices),
-  )
-  unittest.addModuleCleanup(one.stop)
-  one.start()
+  unittest.enterModuleContext(meshes.one_device())
 
 
 def study(folder: str, config: quickstart.QuickstartConfig):

@@ -37,6 +37,7 @@ def evidence(**changed) -> claims.Evidence:
       'modality_auroc/random_covariance_median': entry(0.58),
       'modality_auroc/ceiling': entry(0.99),
       'bridges/replicated_cross': entry(12),
+      'bridges/excess': entry(0.2, 0.18, 0.22),
       'bridges/cross_excess': entry(0.1, 0.08, 0.12),
       'surrogate/bridges/replicated_cross': entry(1),
     },
@@ -75,6 +76,8 @@ class ClaimsTest(parameterized.TestCase):
      {'diet/share=0.833/energy_weighted': entry(0.88, 0.8, 0.9)}, 'open'),
     (claims.mixtures, 'diets',
      {'diet/control/energy_weighted': entry(0.99, 0.98, 1)}, 'fails'),
+    # Where nothing comes back at all, a mixture changes nothing.
+    (claims.mixtures, 'diets', {'floor/covariance': entry(0.9)}, 'open'),
     (claims.single_modality, 'analysis',
      {'modality/single_share': entry(0.4)}, 'fails'),
     (claims.single_modality, 'analysis',
@@ -119,6 +122,34 @@ class ReportTest(absltest.TestCase):
     self.assertIn('a\\|<b>', text)
     for i in range(len(claims.CLAIMS)):
       self.assertIn(f'## Claim {i + 1}', text)
+
+  def test_says_how_verdicts_differ_between_worlds(self):
+    judged = lambda e: [claim(e) for claim in claims.CLAIMS]
+    apart = evidence(
+      analysis={
+        'bridges/replicated_cross': entry(0),
+        'bridges/excess': entry(0.001, -0.01, 0.01),
+        'bridges/cross_excess': entry(0, -0.01, 0.01),
+      }
+    )
+    found = {'a': {'none': judged(evidence())}}
+    worlds = {'partial': judged(evidence()), 'unrelated': judged(apart)}
+    verdicts = {w: [j.verdict for j in of] for w, of in worlds.items()}
+    self.assertEqual(set(verdicts['partial']), {claims.HOLDS})
+    self.assertEqual(
+      verdicts['unrelated'], [*verdicts['partial'][:-1], claims.FAILS]
+    )
+    text = paper1.markdown('nowhere', 'scenes:n=5', found, worlds)
+    _, _, section = text.partition(f'## {paper1.COUNTER_WORLDS}')
+    lines = {line[:6]: line for line in section.splitlines()}
+    self.assertEqual(lines['| part'].count('holds'), len(claims.CLAIMS))
+    self.assertIn('fails; replicated cross bridges: 0 (n', lines['| unre'])
+    page = paper1.html('nowhere', 'scenes:n=5', found, worlds)
+    self.assertIn(paper1.COUNTER_WORLDS, page)
+    self.assertIn('<b class="fails">fails</b>', page)
+    alone = paper1.html('nowhere', 'scenes:n=5', found)
+    self.assertNotIn(paper1.COUNTER_WORLDS, alone)
+    self.assertNotIn('<b class="fails">', alone)
 
 
 if __name__ == '__main__':
