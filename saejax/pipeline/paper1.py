@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from saejax import errors
+from saejax import io
 from saejax import results
 from saejax import run
 from saejax import store as store_lib
@@ -157,12 +158,14 @@ def _center(
   config: Paper1Config, store: str, out: str, center: str, say: stages.Say
 ):
   """Dictionaries of one centring, evaluated, analysed and compared."""
-  saes = []
-  with stages.stage(say, f'  Training {len(config.seeds)} dictionaries'):
-    for seed in config.seeds:
-      folder = os.path.join(out, 'runs', f'seed{seed}')
-      asked = _training(config, store, center, seed)
-      saes.append(loop.train(asked, folder, resume=True))
+  runs = {
+    seed: os.path.join(out, 'runs', f'seed{seed}') for seed in config.seeds
+  }
+  saes = [os.path.join(path, loop.DICTIONARY) for path in runs.values()]
+  if not all(os.path.exists(os.path.join(sae, io.CONFIG)) for sae in saes):
+    with stages.stage(say, f'  Training {len(runs)} dictionaries'):
+      for seed, path in runs.items():
+        loop.train(_training(config, store, center, seed), path, resume=True)
   folder = lambda name: os.path.join(out, name)
   if not results.are_in(folder('evaluation')):
     results.write(folder('evaluation'), evaluation.evaluate(saes[0], store))

@@ -147,6 +147,16 @@ class Pair:
   def n(self) -> int:
     return len(self.matching.i_M)
 
+  def rests_on(self, name: str) -> int:
+    """How many matched concepts one of `numbers` is of."""
+    tenths = stability.tenths(self.rate_M, self.rate_M)
+    fewer = {
+      'top': min(HEADLINE, self.n),
+      'rarest_tenth': len(tenths[0]),
+      'commonest_tenth': len(tenths[-1]),
+    }
+    return fewer.get(name, self.n)
+
 
 def compare(a: Run, b: Run) -> Pair:
   """Matches two runs of one model; their rows are the same."""
@@ -201,9 +211,8 @@ def spread(pairs: Sequence[Pair], name: str, split: str) -> dict[str, Any]:
   number is a mean over them.
   """
   value_P = np.array([p.numbers()[name] for p in pairs])
-  entry = results.entry(
-    float(value_P.mean()), n=int(np.mean([p.n for p in pairs])), split=split
-  )
+  n = int(np.mean([p.rests_on(name) for p in pairs]))
+  entry = results.entry(float(value_P.mean()), n=n, split=split)
   low, high, interval = value_P.min(), value_P.max(), 'range over pairs of runs'
   if len(pairs) == 1:
     low, high = _over_concepts(pairs[0], name)

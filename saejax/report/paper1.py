@@ -41,11 +41,14 @@ _COUNTER_WORLDS = (
   'so that the other verdicts may differ.',
 )
 _STYLE = (
-  'body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;'
-  'padding:0 1rem}table{border-collapse:collapse;font-size:.85rem}'
-  'td,th{border-bottom:1px solid #ccc;padding:.3rem .6rem;text-align:left;'
-  'vertical-align:top}img{max-width:100%}.holds{color:#00664a}'
-  '.fails{color:#a33d00}.open{color:#555}'
+  'body{font:16px/1.5 system-ui,sans-serif;max-width:76rem;margin:2rem auto;'
+  'padding:0 1rem}p{max-width:46rem}table{border-collapse:collapse;'
+  'font-size:.85rem;display:block;overflow-x:auto}td,th{border-bottom:1px '
+  'solid #ccc;padding:.3rem .8rem .3rem 0;text-align:left;vertical-align:top}'
+  'th,td:nth-child(-n+3){min-width:4.5rem}img{max-width:100%}.figures{display:'
+  'grid;grid-template-columns:repeat(auto-fit,minmax(min(34rem,100%),1fr));'
+  'gap:1rem}figure{margin:0}figure:first-child{grid-column:1/-1}'
+  '.holds{color:#00664a}.fails{color:#a33d00}.open{color:#555}'
 )
 COUNTER_WORLDS = 'The same verdicts in counter-worlds'
 Worlds = Mapping[str, Sequence[claims.Judged]]
@@ -96,14 +99,14 @@ def _claims(found: Found):
     yield i, ' '.join((claim.__doc__ or '').split()), first[i].rule
 
 
-def _name(claim: claims.Claim) -> str:
-  return claim.__name__.replace('_', ' ')
-
-
 def _world_rows(worlds: Worlds):
-  """World, and the verdict and first numbers of every claim."""
-  for world, judged in worlds.items():
-    yield world, [(j.verdict, _lines(j.measured)[:2]) for j in judged]
+  """Claim, and of each world its verdict and first numbers."""
+  for i, claim in enumerate(claims.CLAIMS):
+    of_claim = [judged[i] for judged in worlds.values()]
+    yield (
+      f'{i + 1} {claim.__name__.replace("_", " ")}',
+      [(j.verdict, _lines(j.measured)[:2]) for j in of_claim],
+    )
 
 
 def _line(cells: Iterable[str]) -> str:
@@ -112,10 +115,10 @@ def _line(cells: Iterable[str]) -> str:
 
 
 def _markdown_worlds(worlds: Worlds) -> list[str]:
-  head = ['World', *map(_name, claims.CLAIMS)]
+  head = ['Claim', *worlds]
   rows = [
-    _line([world, *('; '.join([verdict, *first]) for verdict, first in cells)])
-    for world, cells in _world_rows(worlds)
+    _line([claim, *('; '.join([verdict, *first]) for verdict, first in cells)])
+    for claim, cells in _world_rows(worlds)
   ]
   words = [line for part in _COUNTER_WORLDS for line in ('', part)]
   title = ['', f'## {COUNTER_WORLDS}', *words, '']
@@ -177,17 +180,26 @@ def _html_claims(found: Found) -> list[str]:
 def _html_worlds(worlds: Worlds) -> list[str]:
   rows = [
     (
-      markup.text(world),
+      markup.text(claim),
       *(_verdict(verdict) + _numbers(first) for verdict, first in cells),
     )
-    for world, cells in _world_rows(worlds)
+    for claim, cells in _world_rows(worlds)
   ]
-  head = ('World', *map(_name, claims.CLAIMS))
+  head = ('Claim', *worlds)
   return [
     markup.tag('h2', COUNTER_WORLDS),
     *(markup.paragraph(markup.text(words)) for words in _COUNTER_WORLDS),
     markup.table(head, rows),
   ]
+
+
+def _html_figures(out: str, models: Sequence[str]) -> str:
+  t = markup.tag
+  drawn = []
+  for path, words in _pictures(out, models):
+    picture = t('img', src=f'{path}.svg', alt=words).removesuffix('</img>')
+    drawn.append(t('figure', picture, t('figcaption', markup.text(words))))
+  return t('div', *drawn, class_='figures')
 
 
 def html(
@@ -201,10 +213,7 @@ def html(
     body.append(markup.paragraph(text(_WORLD)))
   body += _html_claims(found)
   body += _html_worlds(worlds) if worlds else []
-  body.append(t('h2', 'Figures'))
-  for path, words in _pictures(out, list(found)):
-    picture = t('img', src=f'{path}.svg', alt=words).removesuffix('</img>')
-    body.append(t('figure', picture, t('figcaption', text(words))))
+  body += [t('h2', 'Figures'), _html_figures(out, list(found))]
   return markup.page('saejax: paper 1', _STYLE, ''.join(body))
 
 

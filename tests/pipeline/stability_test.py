@@ -70,6 +70,10 @@ class StabilityTest(parameterized.TestCase):
     )
     for name in ('mean', 'energy_weighted', 'top', 'activation_correlation'):
       self.assertAlmostEqual(found[f'seed/{name}']['value'], 1, places=4)
+    concepts = len(self.atoms_SD)
+    self.assertEqual(found['seed/mean']['n'], concepts)
+    for name in ('rarest_tenth', 'commonest_tenth'):
+      self.assertAlmostEqual(found[f'seed/{name}']['n'], concepts / 10, delta=1)
     self.assertLess(found['floor/isotropic']['value'], 0.6)
     self.assertNotIn('seed/shared_start', found)
     by_concept = files.map_arrays(os.path.join(out, stability_folder.MATCHED))
