@@ -35,15 +35,17 @@ class Plan:
     l1: λ at the start, as a share of the mean largest |⟨x, w⟩| of a row.
     steps: batches.
     batch: rows of each.
-    iterations: of the descent that finds codes.
+    iterations: of the descent that finds codes. Where it ends early codes are
+      dense, and λ rises to make up for it: fewer of these cost more than fewer
+      steps.
   """
 
   signed: bool
   l0: int | None = None
   l1: float = 0.0
-  steps: int = 300
+  steps: int = 100
   batch: int = 1024
-  iterations: int = 60
+  iterations: int = 120
 
 
 @dataclasses.dataclass(frozen=True)

@@ -76,7 +76,10 @@ def _nearest(x_BD, centroid_SD):
 
 
 def encode(
-  dictionary: Dictionary, x_nD: np.ndarray, sparsity: float | None
+  dictionary: Dictionary,
+  x_nD: np.ndarray,
+  sparsity: float | None,
+  refit: bool = True,
 ) -> scipy.sparse.csr_matrix:
   """A method's own codes [n, S].
 
@@ -85,6 +88,7 @@ def encode(
     x_nD: rows.
     sparsity: K of 'largest', at most the number of atoms; the weight λ of the
       two lassos; ignored by 'nearest'.
+    refit: whether codes of a lasso are then fitted without its weight.
   """
   s, d = dictionary.w_SD.shape
   x_nD = x_nD - dictionary.b_D
@@ -107,7 +111,7 @@ def encode(
   run = lambda x_BD: np.asarray(
     descent.lasso(
       x_BD, w_SD, sparsity, signed=dictionary.signed, iterations=_ITERATIONS,
-      refit=True,
+      refit=refit,
     )
   )  # fmt: skip
   return in_blocks(run, x_nD, s, 4 * s)
@@ -133,7 +137,11 @@ def tune(dictionary: Dictionary, x_nD: np.ndarray, l0: int) -> float | None:
   high, low = np.log(max(most, 1e-30)), np.log(max(most, 1e-30) * 1e-6)
   for _ in range(_BISECTIONS):
     middle = (low + high) / 2
-    found = encode(dictionary, x_nD, float(np.exp(middle))).nnz / len(x_nD)
+    # A refit takes away no code that may have any sign.
+    z_nS = encode(
+      dictionary, x_nD, float(np.exp(middle)), refit=not dictionary.signed
+    )
+    found = z_nS.nnz / len(x_nD)
     low, high = (low, middle) if found <= l0 else (middle, high)
   return float(np.exp(high))
 

@@ -19,6 +19,7 @@ from saejax import errors
 from saejax import results
 from saejax import run
 from saejax import store as store_lib
+from saejax.baselines import alternation
 from saejax.pipeline import pareto_fits
 from saejax.pipeline import pareto_scores
 from saejax.pipeline import sides
@@ -58,7 +59,7 @@ class ParetoConfig:
   epochs: float | None = None
   batch: int = config_lib.TrainConfig.batch
   lrs: tuple[float, ...] = (config_lib.TrainConfig.lr,)
-  alternations: int = 300
+  alternations: int = alternation.Plan.steps
 
 
 def check_flags(config: ParetoConfig) -> None:
@@ -186,6 +187,7 @@ def _rows_of(
           'codes': codes,
           'l0_asked': l0,
           'atoms': next(iter(of_seed.values())).atoms,
+          'settings_tried': next(iter(of_seed.values())).tried,
           'seeds': len(by_seed),
           **{metric: e['value'] for metric, e in found.items()},
           'r2_low': found['r2']['low'],
@@ -259,7 +261,9 @@ def _csv(rows: Rows) -> str:
 
 def table(rows: Rows) -> str:
   """Aligned lines to print."""
-  head = ('store', 'method', 'codes', 'L0', 'R²', 'bounds', 'sparsity set by')
+  head = (
+    'store', 'method', 'codes', 'L0', 'R²', 'bounds', 'tried', 'sparsity set by'
+  )  # fmt: skip
   number = lambda v, digits: '—' if v is None else f'{v:.{digits}f}'
   lines = [
     (
@@ -269,6 +273,7 @@ def table(rows: Rows) -> str:
       number(r['l0'], 2),
       number(r['r2'], 4),
       f'[{number(r["r2_low"], 4)}, {number(r["r2_high"], 4)}]',
+      str(r['settings_tried']),
       r['sparsity_set_by'],
     )
     for r in rows

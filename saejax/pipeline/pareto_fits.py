@@ -44,12 +44,14 @@ class Point:
       asked for.
     atoms: how many there are.
     set_by: how own codes came to their sparsity.
+    tried: settings among which val chose the fit; 1 where nothing was chosen.
   """
 
   own: Coded | None
   common: Coded | None
   atoms: int
   set_by: str
+  tried: int = 1
 
 
 def _common(held, w_SD, bias_of, l0: int, signed: bool) -> Coded:
@@ -74,7 +76,7 @@ def _sae_codes(held: pareto_scores.Held, sae, variables) -> Coded:
   return found
 
 
-def _sae_point(held, folder: str, l0: int, set_by: str) -> Point:
+def _sae_point(held, folder: str, l0: int, set_by: str, tried: int) -> Point:
   sae, variables = io.load(folder)
   w_SD = np.asarray(variables['params']['w_dec'])
   bias_of = lambda stream: encode.bias(sae, variables, stream)
@@ -83,6 +85,7 @@ def _sae_point(held, folder: str, l0: int, set_by: str) -> Point:
     common=_common(held, w_SD, bias_of, l0, sae.signed),
     atoms=sae.s,
     set_by=set_by,
+    tried=tried,
   )
 
 
@@ -122,7 +125,7 @@ def sae_points(
     chosen = ' chosen on val' if len(rates) > 1 else ''
     set_by = f'{how}: {k}; lr {lr:g}{chosen}'
     for seed, folder in rates[lr].items():
-      found[k, seed] = _sae_point(test, folder, k, set_by)
+      found[k, seed] = _sae_point(test, folder, k, set_by, len(rates))
   return found
 
 

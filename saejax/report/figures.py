@@ -36,6 +36,13 @@ STYLE = {
   'svg.fonttype': 'none',  # Text stays text: smaller, and it can be searched.
   'svg.hashsalt': 'saejax',  # The same figure is the same file.
 }
+# Inches of a column and of a page in print, and type that is read there.
+_COLUMN, _PAGE = 3.3, 7.0
+_SMALL = {
+  'font.size': 7, 'axes.labelsize': 7, 'axes.titlesize': 7.5,
+  'xtick.labelsize': 6.5, 'ytick.labelsize': 6.5, 'legend.fontsize': 6.5,
+}  # fmt: skip
+_PARETO_ROWS = {'own': 'own codes', 'omp': 'one encoder (OMP)'}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,18 +152,36 @@ def _pareto_style(i: int, is_sae: bool) -> dict[str, Any]:
     'color': colours[i % len(colours)],
     'marker': _MARKERS[i % len(_MARKERS)],
     'linestyle': '-' if is_sae else '--',
-    'linewidth': 1.8 if is_sae else 1.1,
-    'markersize': 4,
-    'capsize': 2,
-    'elinewidth': 0.8,
+    'linewidth': 1.4 if is_sae else 0.9,
+    'markersize': 3,
+    'capsize': 1.5,
+    'elinewidth': 0.7,
   }
+
+
+def _pareto_panel(ax, points, methods) -> None:
+  for i, (method, is_sae) in enumerate(methods):
+    own = [
+      p
+      for p in points
+      if p['method'] == method and None not in (p['l0'], p['r2'], p['r2_low'])
+    ]
+    own.sort(key=lambda p: p['l0'])
+    r2, low, high, l0 = (
+      np.array([p[key] for p in own])
+      for key in ('r2', 'r2_low', 'r2_high', 'l0')
+    )
+    ax.errorbar(
+      l0, r2, [r2 - low, high - r2], label=method, **_pareto_style(i, is_sae)
+    )
 
 
 def pareto_curves(points: Sequence[Mapping[str, Any]]) -> Figure:
   """R² against measured L0 of many methods: a column of panels for each store.
 
-  Above are the methods' own codes, below those of one encoder for all; all
-  panels share their axes, which end at −0.1.
+  As wide as one column of a paper, or, of several stores, as its page. Above
+  are the methods' own codes, below those of one encoder for all; all panels
+  share their axes, which end at 0: what is worse than the mean is not drawn.
 
   Args:
     points: each with `store`, `method`, `is_sae`, `codes` ('own' or 'omp'),
@@ -164,10 +189,10 @@ def pareto_curves(points: Sequence[Mapping[str, Any]]) -> Figure:
   """
   stores = list(dict.fromkeys(p['store'] for p in points))
   methods = list(dict.fromkeys((p['method'], p['is_sae']) for p in points))
-  with rc_context(STYLE):
-    drawing = figure.Figure(
-      figsize=(2.2 + 2.6 * len(stores), 5.2), layout='constrained'
-    )
+  is_alone = len(stores) < 2
+  with rc_context(STYLE | _SMALL):
+    width, height = (_COLUMN, 4.6) if is_alone else (_PAGE, 4.0)
+    drawing = figure.Figure(figsize=(width, height), layout='constrained')
     axes = drawing.subplots(
       2, len(stores), sharex=True, sharey=True, squeeze=False
     )
@@ -175,32 +200,23 @@ def pareto_curves(points: Sequence[Mapping[str, Any]]) -> Figure:
       enumerate(('own', 'omp')), enumerate(stores)
     ):
       ax = axes[row, column]
-      for i, (method, is_sae) in enumerate(methods):
-        own = [
-          p
-          for p in points
-          if (p['store'], p['method'], p['codes']) == (store, method, codes)
-          and None not in (p['l0'], p['r2'], p['r2_low'])
-        ]
-        own.sort(key=lambda p: p['l0'])
-        r2, low, high, l0 = (
-          np.array([p[key] for p in own])
-          for key in ('r2', 'r2_low', 'r2_high', 'l0')
-        )
-        ax.errorbar(
-          l0, r2, [r2 - low, high - r2], label=method,
-          **_pareto_style(i, is_sae),
-        )  # fmt: skip
-      said = {'own': 'own codes', 'omp': 'one encoder for all (OMP)'}[codes]
-      ax.set_title(f'{store}: {said}')
+      own = [p for p in points if (p['store'], p['codes']) == (store, codes)]
+      _pareto_panel(ax, own, methods)
+      if row == 0:
+        ax.set_title(store, parse_math=False)
+      if column == 0:
+        ax.set_ylabel(f'R², {_PARETO_ROWS[codes]}')
     lowest = min((p['r2'] for p in points if p['r2'] is not None), default=0)
-    axes[0, 0].set_ylim(max(lowest - 0.02, -0.1), 1.02)
+    axes[0, 0].set_ylim(max(lowest - 0.02, 0), 1.02)
     axes[0, 0].set_xscale('log', base=2)
     axes[0, 0].xaxis.set_major_formatter('{x:.3g}')
-    drawing.supxlabel('active codes a row (L0)', fontsize=9)
-    drawing.supylabel('variance explained (R²)', fontsize=9)
-    handles, labels = axes[1, 0].get_legend_handles_labels()
-    drawing.legend(handles, labels, loc='outside right upper')
+    drawing.supxlabel(
+      'active codes a row (L0)', fontsize=_SMALL['axes.labelsize']
+    )
+    drawing.legend(
+      *axes[1, 0].get_legend_handles_labels(), loc='outside lower center',
+      ncols=3 if is_alone else 6, columnspacing=1, handlelength=2.4,
+    )  # fmt: skip
   names = list(points[0]) if points else []
   return Figure(drawing, {n: [p[n] for p in points] for n in names})
 

@@ -185,7 +185,9 @@ class ParetoTest(parameterized.TestCase):
     axes = np.array(drawn.axes).reshape(2, 2)
     self.assertEqual(axes[0, 0].get_xlim(), axes[1, 1].get_xlim())
     self.assertEqual(axes[0, 0].get_ylim(), axes[0, 1].get_ylim())
-    self.assertEqual(axes[0, 1].get_title(loc='left'), 'other: own codes')
+    self.assertEqual(axes[0, 1].get_title(loc='left'), 'other')
+    self.assertEqual(axes[1, 0].get_ylabel(), 'R², one encoder (OMP)')
+    self.assertEqual(drawn.get_figwidth(), 7)  # Inches: a page.
     found = results.read(out)
     for panel in ('store', 'other'):
       self.assertIn(f'pareto/{panel}/pca/l0=4/r2', found)
@@ -200,7 +202,7 @@ class ParetoTest(parameterized.TestCase):
       methods=('jumprelu',), lrs=(1e-7, 1e-2), seeds=(0,), l0s=(4,)
     )
     printed = pareto.compare(config, out, say=quiet)
-    self.assertRegex(printed, 'a loss towards L0: 4; lr 0.01 chosen on val')
+    self.assertRegex(printed, '2 +a loss towards L0: 4; lr 0.01 chosen on val')
 
   def test_a_dictionary_reads_back_as_it_was_written(self):
     x_ND = planted.sample(300).image_ND
