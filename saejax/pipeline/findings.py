@@ -214,6 +214,9 @@ def bridge_results(
     & (p_test < _LEVEL)
     & (lift_P >= LEAST_LIFT)
   )
+  within_DD = geometry.fit(*map(s.training_rows, ('image', 'text'))).within_DD
+  least = geometry.chance_cosine(within_DD)
+  aligned_P = b.cosine_P > least
   excess_val_P = _looked_up(key(b), key(found['val']), found['val'].excess_P)
   self_P = b.i_P == b.j_P
   cross_P = ~self_P & (score_S[b.i_P] > 0.9) & (score_S[b.j_P] < 0.1)
@@ -240,6 +243,10 @@ def bridge_results(
     'bridges/replicated_cross': entry(
       int((replicated & cross_P).sum()), unit='pairs'
     ),
+    'bridges/replicated_aligned': entry(
+      int((replicated & cross_P & aligned_P).sum()), unit='pairs'
+    ),
+    'bridges/cosine_floor': results.entry(least, split='train'),
     'bridges/cross_share_of_excess': entry(part(cross_P)),
     'bridges/self_share_of_excess': entry(part(self_P)),
     **_strength_results(replicated & cross_P, b, correlation_P, entry),
@@ -260,6 +267,7 @@ def bridge_results(
     'p': p_test,
     'replicated': replicated,
     'cross': cross_P,
+    'aligned': aligned_P,
   }
   mass = bridges_lib.mass(b, replicated, s.sae.s)
   return entries, mass, {name: array[keep] for name, array in arrays.items()}
