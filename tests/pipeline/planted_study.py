@@ -21,9 +21,9 @@ from saejax.train import loop
 from tests import planted
 
 D, SHARED, OWN, PAIRS = 96, 12, 8, 10
-ROWS, STEPS, K = 24_000, 3000, 10
-COSINE = 0.6  # Of bridges and of aligned pairs.
-_CHANCE, _SAID, _NOISE = 0.1, 0.8, 0.01
+ROWS, STEPS, K = 30_000, 3000, 4
+COSINE = 0.4  # Of bridges and of aligned pairs.
+_CHANCE, _SAID, _NOISE = 0.08, 0.8, 0.01
 SEEN = 1000  # Rows of train in which an atom fired, for it to count.
 FOUND = 0.9  # Cosine from which a concept is an atom's.
 KINDS = ('bridge', 'orthogonal', 'apart')
