@@ -6,7 +6,7 @@ other modality are looked for, before and after. Writes to OUT: results.json,
 retrieved.csv, and retrieved.html with pictures where the store has them.
 
   ./launch.sh edit --sae=runs/sae/sae --store=runs/store --row=text:123 \\
-      --add=41,17 --remove=5 --out=runs/edited
+      --add=41,@blue --remove=5 --names=runs/names --out=runs/edited
 """
 
 from absl import flags
@@ -23,8 +23,20 @@ STORE = program.required('store', 'Folder of the store.')
 OUT = program.required('out', 'Folder for results.')
 flags.DEFINE_string('query', C.query, 'A caption that the store has.')
 flags.DEFINE_string('row', C.row, 'Or a row of it: text:NUMBER, image:NUMBER.')
-ADD = flags.DEFINE_list('add', [], 'Concepts to add, by number.')
-REMOVE = flags.DEFINE_list('remove', [], 'Concepts to remove, by number.')
+ADD = flags.DEFINE_list('add', [], 'Concepts to add: numbers, or @words.')
+REMOVE = flags.DEFINE_list('remove', [], 'Concepts to remove, likewise.')
+flags.DEFINE_string(
+  'names',
+  C.names,
+  'The folder that name wrote: @word is the concept named so. Without it, or '
+  'where none is, @word is the concept nearest to it as --model embeds it.',
+)
+flags.DEFINE_string(
+  'model',
+  C.model,
+  'What embeds words: a folder, an id whose files are here, or a model that '
+  "ships; the store's own by default.",
+)
 flags.DEFINE_float(
   'strength', C.strength, 'Of what is added: times its mean code where active.'
 )
@@ -40,13 +52,14 @@ flags.DEFINE_enum(
 )
 
 
-def _concepts(flag) -> tuple[int, ...]:
+def _concepts(flag) -> tuple[int | str, ...]:
+  given = [c.strip() for c in flag.value]
   try:
-    return tuple(int(c) for c in flag.value)
+    return tuple(c[1:] if len(c) > 1 and c[0] == '@' else int(c) for c in given)
   except ValueError:
     raise errors.UserError(
-      f'--{flag.name}={",".join(flag.value)} must be numbers of concepts, '
-      'joined by commas.'
+      f'--{flag.name}={",".join(flag.value)} must be numbers of concepts, or '
+      'words such as @red, joined by commas.'
     ) from None
 
 

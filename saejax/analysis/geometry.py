@@ -89,6 +89,17 @@ def random_directions(
   }
 
 
+def chance_cosine(within_DD: np.ndarray, share: float = 0.95) -> float:
+  """The cosine that this share of pairs of random directions stays below.
+
+  They are drawn with the covariance of rows about their modality's mean.
+  """
+  x_ND = random_directions(within_DD, 2 * _RANDOM)['covariance']
+  x_ND = x_ND / np.linalg.norm(x_ND, axis=1, keepdims=True)
+  one_nD, other_nD = x_ND[::2], x_ND[1::2]
+  return float(np.quantile((one_nD * other_nD).sum(1), share))
+
+
 def floors(fit_: Fit, seed: int = 0) -> dict[str, float]:
   """Median |cos| to the gap direction of `random_directions`.
 

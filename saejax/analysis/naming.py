@@ -267,17 +267,26 @@ def without(x_nD: np.ndarray, away_kD: np.ndarray) -> np.ndarray:
   return x_nD - (x_nD @ basis_Dk) @ basis_Dk.T
 
 
+def word_cosines(
+  d_SD: np.ndarray, word_WD: np.ndarray, means_2D: np.ndarray
+) -> np.ndarray:
+  """Cosine of each concept's direction to each word, freed of means: [S, W].
+
+  Words lie about a mean of their own, all texts apart from all images: words
+  are centred, and from both words and concepts is taken what lies in the span
+  of the two modality means, which holds the gap and what all rows share.
+  """
+  about_WD = _unit(without(word_WD - word_WD.mean(0), means_2D))
+  return _unit(without(d_SD, means_2D)) @ about_WD.T
+
+
 def nearest_words(
   d_SD: np.ndarray,
   word_WD: np.ndarray,
   part_WP: np.ndarray,
   means_2D: np.ndarray,
 ) -> np.ndarray:
-  """Each concept's nearest name by cosine, int [S].
-
-  Words lie about a mean of their own, all texts apart from all images: words
-  are centred, and from both words and concepts is taken what lies in the span
-  of the two modality means, which holds the gap and what all rows share.
+  """Each concept's nearest name by `word_cosines`, int [S].
 
   Args:
     d_SD: the concepts' directions.
@@ -285,11 +294,11 @@ def nearest_words(
     part_WP: `parts` of the names.
     means_2D: means of images and of texts.
   """
-  about_WD = _unit(without(word_WD - word_WD.mean(0), means_2D))
-  toward_SD = _unit(without(d_SD, means_2D))
   block = max(_CELLS // max(len(word_WD), 1), 1)
   found = [
-    best_names(toward_SD[start : start + block] @ about_WD.T, part_WP)
+    best_names(
+      word_cosines(d_SD[start : start + block], word_WD, means_2D), part_WP
+    )
     for start in range(0, len(d_SD), block)
   ]
   return np.concatenate(found)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 import csv
 import dataclasses
+import functools
 import os
 from typing import Any
 
@@ -16,6 +17,7 @@ from saejax import store as store_lib
 from saejax import types
 from saejax.analysis import interventions
 from saejax.analysis import retrieval
+from saejax.pipeline import editing_words
 from saejax.pipeline import intervening_sets
 from saejax.pipeline import sides
 from saejax.report import pictures
@@ -34,8 +36,11 @@ class EditConfig:
   Attributes:
     query: a caption of the store; or
     row: a row of it, as STREAM:NUMBER.
-    add: concepts to add, at `strength` times their mean active code.
-    remove: concepts to remove.
+    add: concepts to add, at `strength` times their mean active code; by
+      number, or by a word that stands for one.
+    remove: concepts to remove, likewise.
+    names: the folder that `name` wrote, to look words up in.
+    model: what embeds words that are no names; None for the store's own.
     strength: of what is added.
     retrieve: the stream to search; by default, the other modality's.
     top: how many rows to show.
@@ -44,8 +49,10 @@ class EditConfig:
 
   query: str | None = None
   row: str | None = None
-  add: tuple[int, ...] = ()
-  remove: tuple[int, ...] = ()
+  add: tuple[editing_words.Concept, ...] = ()
+  remove: tuple[editing_words.Concept, ...] = ()
+  names: str | None = None
+  model: str | None = None
   strength: float = 1.0
   retrieve: str | None = None
   top: int = 10
@@ -68,6 +75,7 @@ class Edited:
   entries: dict[str, dict[str, Any]]
   lines: list[dict[str, Any]]
   page: str
+  chosen: tuple[editing_words.Chosen, ...] = ()
 
   def write(self, out: str) -> None:
     """Writes retrieved.csv and retrieved.html, then results.json."""
@@ -126,36 +134,57 @@ def find_query(store: store_lib.Store, config: EditConfig) -> tuple[str, int]:
   return name, int(number)
 
 
-def mean_active_codes(
+def active_codes(
   sae: nn.LinearSAE,
   variables: types.ArrayTree,
-  store: store_lib.Store,
-  streams: tuple[str, ...],
-  concepts: tuple[int, ...],
-) -> dict[int, float]:
-  """How strong each concept is where it fires, in the first stream it does.
+  stream: store_lib.Stream,
+) -> np.ndarray:
+  """How strong each concept is where it fires in train: [S], 0 for never."""
+  rows_N = stream.rows('train')
+  n = min(len(rows_N), _STRENGTH_ROWS)
+  picked = np.linspace(0, len(rows_N) - 1, n).astype(int)
+  z_nS = encode.encode(sae, variables, stream, rows_N[picked]).z_nS
+  sum_S = np.asarray(z_nS.sum(0, dtype=np.float64)).ravel()
+  count_S = np.asarray((z_nS != 0).sum(0)).ravel()
+  return sum_S / np.maximum(count_S, 1)
 
-  Raises:
-    UserError: one that never fires.
+
+def _strengths(codes_S, store_path: str, concepts) -> dict[int, float]:
+  """What each concept is added at; UserError of one that never fires.
+
+  Args:
+    codes_S: `active_codes` of the streams, in order, the first that has it.
+    store_path: of the rows.
+    concepts: which.
   """
-  found: dict[int, float] = {}
-  for name in streams:
-    rows_N = store[name].rows('train')
-    n = min(len(rows_N), _STRENGTH_ROWS)
-    picked = np.linspace(0, len(rows_N) - 1, n).astype(int)
-    z_nS = encode.encode(sae, variables, store[name], rows_N[picked]).z_nS
-    sum_S = np.asarray(z_nS.sum(0, dtype=np.float64)).ravel()
-    count_S = np.asarray((z_nS != 0).sum(0)).ravel()
-    for c in concepts:
-      if count_S[c]:
-        found.setdefault(c, float(sum_S[c] / count_S[c]))
-  silent = [c for c in concepts if c not in found]
-  if silent:
-    raise errors.UserError(
-      f'Concept {silent[0]} never fires in train of {store.path}, so that its '
-      'strength is not known. Choose another.'
-    )
+  found = {}
+  for c in concepts:
+    own = next((code_S[c] for code_S in codes_S if code_S[c]), None)
+    if own is None:
+      raise errors.UserError(
+        f'Concept {c} never fires in train of {store_path}, so that its '
+        'strength is not known. Choose another.'
+      )
+    found[c] = float(own)
   return found
+
+
+def _asked(config: EditConfig) -> tuple[list[str], list[int]]:
+  """Words of a query, each once, and concepts by number."""
+  every = (*config.add, *config.remove)
+  words = list(dict.fromkeys(filter(editing_words.is_word, every)))
+  return words, [c for c in every if not editing_words.is_word(c)]
+
+
+def _by_number(
+  config: EditConfig, chosen: dict[str, editing_words.Chosen]
+) -> EditConfig:
+  """The same with concepts in place of words."""
+  number = lambda c: chosen[c].concept if editing_words.is_word(c) else c
+  plain = lambda concepts: tuple(dict.fromkeys(map(number, concepts)))
+  return dataclasses.replace(
+    config, add=plain(config.add), remove=plain(config.remove)
+  )
 
 
 def _nearest(query_D, rows: sides.Rows, own: int | None, top: int):
@@ -175,6 +204,24 @@ def _labels(rows: sides.Rows, at: int) -> str:
   return '; '.join(name for name, is_so in names if is_so)
 
 
+def _retrieve(query, rows: sides.Rows, own: int | None, top: int):
+  """Places of what each query finds, and a line for each."""
+  lines, found, similar = [], {}, {}
+  for when, query_D in query.items():
+    found[when], similar[when] = _nearest(query_D, rows, own, top)
+  for when, at_n in found.items():
+    words = rows.stream.words(rows.rows_n[at_n])
+    for rank, (at, said) in enumerate(zip(at_n, words, strict=True), start=1):
+      lines.append(
+        {'query': when, 'rank': rank, 'stream': rows.stream.name}
+        | {'row': int(rows.rows_n[at])}
+        | {k: float(similar[k][at]) for k in similar}
+        | {'words': str(said.get('caption', said.get('image', '')))}
+        | ({'labels': _labels(rows, at)} if rows.stream.labels else {})
+      )
+  return found, lines
+
+
 def edit(sae_path: str, store_path: str, config: EditConfig) -> Edited:
   """Changes the concepts of a stored row, and searches a split with it.
 
@@ -186,23 +233,33 @@ def edit(sae_path: str, store_path: str, config: EditConfig) -> Edited:
   """
   sae, variables = intervening_sets.load(sae_path)
   store = store_lib.Store(store_path)
-  interventions.check_concepts((*config.add, *config.remove), sae.s)
+  words, numbers = _asked(config)
+  interventions.check_concepts(numbers, sae.s)
   name, row = find_query(store, config)
   other = _STREAMS[1 - _STREAMS.index(name)]
   sought = config.retrieve or other
   sides.check_rows(store[sought], store.path, config.split)
   sides.check_width(store[sought], store.path, store[name])
   encoded = encode.encode(sae, variables, store[name], np.array([row]))
+  d_SD = np.asarray(variables['params']['w_dec'])
+  codes_of = functools.cache(
+    lambda stream: active_codes(sae, variables, store[stream])
+  )
+  chosen = editing_words.resolve(
+    words, config.names, store, name, d_SD,
+    encoded.z_nS.toarray()[0] != 0, lambda: codes_of(name) != 0, config.model,
+  )  # fmt: skip
+  config = _by_number(config, {c.word: c for c in chosen})
   add = {}
   if config.add:
     streams = (name, other) if other in store.streams else (name,)
-    add = mean_active_codes(sae, variables, store, streams, config.add)
+    codes = [codes_of(stream) for stream in streams]
+    add = _strengths(codes, store.path, config.add)
     add = {c: config.strength * v for c, v in add.items()}
   codes = {
     'before': encoded.z_nS,
     'after': interventions.edit(encoded.z_nS, add, config.remove),
   }
-  d_SD = np.asarray(variables['params']['w_dec'])
   bias_D = encode.bias(sae, variables, store[name])
   query = {
     when: retrieval.unit_rows(z_1S @ d_SD + bias_D)[0]
@@ -210,19 +267,7 @@ def edit(sae_path: str, store_path: str, config: EditConfig) -> Edited:
   }
   rows = sides.read_rows(store, sought, config.split)
   own = row if sought == name else None
-  lines, found, similar = [], {}, {}
-  for when, query_D in query.items():
-    found[when], similar[when] = _nearest(query_D, rows, own, config.top)
-  for when, at_n in found.items():
-    words = rows.stream.words(rows.rows_n[at_n])
-    for rank, (at, said) in enumerate(zip(at_n, words, strict=True), start=1):
-      lines.append(
-        {'query': when, 'rank': rank, 'stream': sought}
-        | {'row': int(rows.rows_n[at])}
-        | {k: float(similar[k][at]) for k in similar}
-        | {'words': str(said.get('caption', said.get('image', '')))}
-        | ({'labels': _labels(rows, at)} if rows.stream.labels else {})
-      )
+  found, lines = _retrieve(query, rows, own, config.top)
   own_words = store[name].words(np.array([row]))[0]
   x_D = retrieval.unit_rows(encoded.x_nD)[0]
   return Edited(
@@ -237,6 +282,7 @@ def edit(sae_path: str, store_path: str, config: EditConfig) -> Edited:
       },
       pictures.of_store(store.about),
     ),
+    chosen=tuple(chosen),
   )
 
 
@@ -262,7 +308,10 @@ def _entries(config, codes, query, x_D, found, add: Mapping[int, float]):
 
 def summary(found: Edited) -> str:
   """The rows retrieved, in a few lines to print."""
-  lines = []
+  lines = [
+    f'@{c.word} is concept {c.concept}: {c.score:.3f}, {c.told}'
+    for c in found.chosen
+  ]
   for when in ('before', 'after'):
     lines.append(f'{when}:')
     lines += [

@@ -18,6 +18,7 @@ from saejax.analysis import energy
 from saejax.analysis import geometry
 from saejax.analysis import layout
 from saejax.analysis import modality
+from saejax.pipeline import communities
 from saejax.pipeline import sides
 from saejax.pipeline import subspaces
 from saejax.store import files
@@ -65,8 +66,8 @@ def load_subject(sae_path: str, store_path: str, split: str) -> Subject:
   if sites := io.read_sites(sae_path):
     names = ' and '.join(site.stream for site in sites)
     raise errors.UserError(
-      f'The dictionary at {sae_path} is for {names} at once; what analyse '
-      'measures is of streams encoded one by one. evaluate takes it.'
+      f'The dictionary at {sae_path} is for {names} at once; bridges and '
+      'modality scores are of streams encoded one by one. evaluate takes it.'
     )
   store = store_lib.Store(store_path)
   # Both are asked for first, so that a missing split is told before any work.
@@ -173,6 +174,16 @@ def _strength_results(real_P, b, correlation_P, entry) -> Entries:
   }
 
 
+def _looked_up(key_P, among_V, value_V) -> np.ndarray:
+  """Values of keys by those of others, all different; NaN where none is."""
+  order_V = np.argsort(among_V)
+  at_P = np.searchsorted(among_V, key_P, sorter=order_V)
+  padded = np.append(order_V, 0)[at_P]  # Past the end: any, it is not equal.
+  if not len(among_V):
+    return np.full(len(key_P), np.nan)
+  return np.where(among_V[padded] == key_P, value_V[padded], np.nan)
+
+
 def bridge_results(
   s: Subject, score_S: np.ndarray
 ) -> tuple[Entries, Arrays, Arrays]:
@@ -203,6 +214,10 @@ def bridge_results(
     & (p_test < _LEVEL)
     & (lift_P >= LEAST_LIFT)
   )
+  within_DD = geometry.fit(*map(s.training_rows, ('image', 'text'))).within_DD
+  least = geometry.chance_cosine(within_DD)
+  aligned_P = b.cosine_P > least
+  excess_val_P = _looked_up(key(b), key(found['val']), found['val'].excess_P)
   self_P = b.i_P == b.j_P
   cross_P = ~self_P & (score_S[b.i_P] > 0.9) & (score_S[b.j_P] < 0.1)
   correlation_P = bridges_lib.correlations(matched['test'], b.i_P, b.j_P)
@@ -233,6 +248,10 @@ def bridge_results(
     ),
     'bridges/excess': pairing(),
     'bridges/cross_excess': pairing(score_S > 0.9, score_S < 0.1),
+    'bridges/replicated_aligned': entry(
+      int((replicated & cross_P & aligned_P).sum()), unit='pairs'
+    ),
+    'bridges/cosine_floor': results.entry(least, split='train'),
     'bridges/cross_share_of_excess': entry(part(cross_P)),
     'bridges/self_share_of_excess': entry(part(self_P)),
     **_strength_results(replicated & cross_P, b, correlation_P, entry),
@@ -245,6 +264,7 @@ def bridge_results(
     'b': b.b_P,
     'b0': b.b0_P,
     'excess': b.excess_P,
+    'excess_val': excess_val_P,
     'cosine': b.cosine_P,
     'correlation': correlation_P,
     'joint': joint_P.astype(np.int64),
@@ -252,6 +272,7 @@ def bridge_results(
     'p': p_test,
     'replicated': replicated,
     'cross': cross_P,
+    'aligned': aligned_P,
   }
   mass = bridges_lib.mass(b, replicated, s.sae.s)
   return entries, mass, {name: array[keep] for name, array in arrays.items()}
@@ -269,6 +290,7 @@ class Analysis:
     os.makedirs(out, exist_ok=True)
     files.write_arrays(os.path.join(out, results.CONCEPTS), self.concepts)
     files.write_arrays(os.path.join(out, results.BRIDGES), self.bridges)
+    communities.write(self.bridges, self.concepts['community'], out)
 
 
 def analyse_subject(s: Subject) -> Analysis:
@@ -289,7 +311,10 @@ def analyse_subject(s: Subject) -> Analysis:
   )
   entries, concepts = entries | found, concepts | crossing
   found, mass, bridges = bridge_results(s, concepts['modality_score'])
-  concepts = concepts | mass
+  joined, groups = communities.measure(
+    bridges, s.sae.s, found['bridges/replicated']['n'], s.split
+  )
+  found, concepts = found | joined, concepts | mass | groups
   map_S2 = np.full((s.sae.s, 2), np.nan)
   map_S2[live_S] = layout.concept_map(s.d_SD[live_S])
   return Analysis(

@@ -43,6 +43,12 @@ CASES = (
       ('--query=nothing', "says 'nothing'. Near is 'text 0'; or use --row"),
       ('--row=text:1 --add=64', 'no concept 64: the dictionary has 0…63'),
       ('--row=text:1 --remove=a', '--remove=a must be numbers of concepts'),
+      ('--row=text:1 --add=@', '--add=@ must be numbers of concepts, or words'),
+      ('--row=text:1 --add=@red', "No concept is named 'red'. Give --names="),
+      (
+        '--row=text:1 --add=@red --names={d}/none',
+        '--names=.*/none holds no names.json: give the folder that name wrote',
+      ),
       ('--row=text:1 --top=0', '--top=0 must be at least 1'),
       ('--row=text:1 --sae={d}/none', 'There is no dictionary at .*/none'),
       ('--row=text:1 --store={d}/none', 'There is no store at .*/none'),
