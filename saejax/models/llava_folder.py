@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
+import json
+import os
 from typing import Any
 
 import flax
@@ -10,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from PIL import Image
+import safetensors.numpy
 import transformers
 
 from saejax import errors
@@ -231,3 +234,38 @@ def _ends(config: dict[str, Any], tokenizer: Any) -> tuple[int, ...]:
   given = (config.get('text_config') or {}).get('eos_token_id')
   given = tokenizer.eos_token_id if given is None else given
   return tuple(given) if isinstance(given, list) else (given,)
+
+
+def is_there(path: str) -> bool:
+  """Whether `save` has ended there."""
+  return os.path.exists(os.path.join(path, folder.CONFIG))
+
+
+def save(path: str, model: LLaVA, config: dict[str, Any]) -> None:
+  """Writes a folder that `load`, and `transformers`, can read; float16."""
+  os.makedirs(path, exist_ok=True)
+  halves = {
+    llava_next.published(name): np.ascontiguousarray(array.astype(np.float16))
+    for name, array in weights.export(model.params).items()
+  }
+  safetensors.numpy.save_file(
+    halves, os.path.join(path, folder.WEIGHTS), metadata={'format': 'pt'}
+  )
+  model.tokenizer.save_pretrained(path)
+  model.processor.save_pretrained(path)
+  c = model.module.config
+  processor = {
+    'processor_class': 'LlavaNextProcessor',
+    'patch_size': c.vision.patch_size,
+    'num_additional_image_tokens': 1 if c.drops_class else 0,
+    'vision_feature_select_strategy': 'default' if c.drops_class else 'full',
+    'image_token': IMAGE,
+  }
+  # The config last: with it the folder is whole.
+  for name, data in (
+    ('processor_config.json', processor),
+    (folder.CONFIG, config),
+  ):
+    with open(os.path.join(path, name), 'w', encoding='utf-8') as f:
+      json.dump(data, f, indent=1)
+      f.write('\n')

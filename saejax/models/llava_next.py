@@ -196,3 +196,15 @@ def canonical(name: str) -> str:
     if name.startswith(old):
       name = new + name.removeprefix(old)
   return name
+
+
+def published(name: str) -> str:
+  """A tensor's name in published files, which every version reads."""
+  for new, old in (
+    ('lm_head.', 'language_model.lm_head.'),
+    ('language_model.', 'language_model.model.'),
+    ('vision_tower.', 'vision_tower.vision_model.'),
+  ):
+    if name.startswith(new):
+      return old + name.removeprefix(new)
+  return name
