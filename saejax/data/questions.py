@@ -1,10 +1,11 @@
 """Questions about scenes, open and with options, whose answers are known.
 
-Options are answers that the same question has in other scenes, drawn as often as
-they occur, and a question whose options are not all different is not asked. So
-the right one and the others are exchangeable: a reader that knows the world but
-does not see the image does no better than chance, be answers ever so unequally
-frequent. (Among options that are drawn evenly, the frequent one is mostly right.)
+Options are answers that the same question has in other scenes, drawn as often
+as they occur, and a question whose options are not all different is not asked.
+So the right one and the others are exchangeable: a reader that knows the world
+but does not see the image does no better than chance, be answers ever so
+unequally frequent. (Among options drawn evenly, the frequent one is mostly
+right.)
 
 All of it is a function of (seed, i, kind), as scenes are.
 """

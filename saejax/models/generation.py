@@ -68,7 +68,7 @@ def generate(
   ends: tuple[int, ...],
   pad: int = 0,
   key: jax.Array | None = None,
-  sampling: Sampling = Sampling(),
+  sampling: Sampling | None = None,
   edits: llama.Edits | None = None,
   step_edits: llama.Edits | None = None,
 ) -> jax.Array:
@@ -83,7 +83,7 @@ def generate(
     ends: tokens that end a row; they are kept.
     pad: what follows an end.
     key: of what is drawn; None with temperature 0 only.
-    sampling: how tokens are drawn.
+    sampling: how tokens are drawn; None takes the likeliest.
     edits: of the prompts, see `llama.Decoder`.
     step_edits: of every new token that is read; None for none.
 
@@ -93,6 +93,7 @@ def generate(
   b, t = tokens.ids_BT.shape
   length_B = tokens.is_real_BT.sum(axis=1)
   key = jax.random.key(0) if key is None else key
+  sampling = sampling or Sampling()
   end_E = jnp.asarray(ends, jnp.int32)
   # The last token is never read, so it needs no slot.
   cache = llama.empty_cache(text_config(module), b, t + most - 1, module.dtype)

@@ -8,8 +8,8 @@ A row's tokens are at slots 0, 1, …: rows of a batch are padded on the right, 
 a slot is a position, padding is after every token that could see it, and no
 mask of padding is needed.
 
-Letters: B batch, T tokens, U slots of keys, D width, K heads of keys and values,
-G query heads of each, E width of a head, V vocabulary.
+Letters: B batch, T tokens, U slots of keys, D width, K heads of keys and
+values, G query heads of each, E width of a head, V vocabulary.
 """
 
 from collections.abc import Callable

@@ -75,8 +75,8 @@ def train(config: llava_models.LlavaConfig, out: str, resume: bool) -> str:
   llava_models.check(config)
   if config.batch % (8 * mesh.size):
     raise errors.UserError(
-      f'--batch={config.batch} must be a multiple of {8 * mesh.size}: an eighth '
-      f'of it is texts, and devices are {mesh.size}.'
+      f'--batch={config.batch} must be a multiple of {8 * mesh.size}: an '
+      f'eighth of it is texts, and devices are {mesh.size}.'
     )
   run.open_folder(out, dataclasses.asdict(config), resume)
   path = os.path.join(out, 'model')

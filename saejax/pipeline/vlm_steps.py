@@ -1,4 +1,4 @@
-"""Steps of training a small model: state, batches ahead, metrics, checkpoints."""
+"""Steps of training a small model, with its metrics and checkpoints."""
 
 from collections.abc import Callable
 import contextlib

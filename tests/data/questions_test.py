@@ -1,4 +1,4 @@
-"""Questions about scenes: true, answerable, and fair to those who cannot see."""
+"""Questions about scenes: true, and fair to those who cannot see."""
 
 import collections
 import math
