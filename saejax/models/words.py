@@ -14,7 +14,7 @@ _PAD, _BOS, _UNK, _EOS = '<pad>', '<bos>', '<unk>', '<eos>'
 def word_tokenizer(
   words: Sequence[str], max_length: int, ends: bool = True
 ) -> transformers.PreTrainedTokenizerFast:
-  """Maps each word to one id, after a start and, if it `ends`, before an end."""
+  """Maps words to ids, after a start and, if it `ends`, before an end token."""
   # The end token must not have id 2, which CLIP code takes for "unset".
   vocabulary = {w: i for i, w in enumerate((_PAD, _BOS, _UNK, _EOS, *words))}
   tokenizer = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token=_UNK))

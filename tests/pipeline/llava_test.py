@@ -115,14 +115,15 @@ class TrainTest(parameterized.TestCase):
         raise Stop
       return build(*args)
 
-    with mock.patch.object(llava_batches, 'image_batch', stopping):
-      with self.assertRaises(Stop):
-        llava_training.train(TINY, other, False)
+    stops = mock.patch.object(llava_batches, 'image_batch', stopping)
+    with stops, self.assertRaises(Stop):
+      llava_training.train(TINY, other, False)
     parts = llava_training.train(TINY, other, True)
-    read = lambda path: open(
-      os.path.join(path, 'model.safetensors'), 'rb'
-    ).read()
-    self.assertEqual(read(whole), read(parts))
+    bits = []
+    for path in (whole, parts):
+      with open(os.path.join(path, 'model.safetensors'), 'rb') as f:
+        bits.append(f.read())
+    self.assertEqual(*bits)
     # Texts were learnt first, by the language model alone.
     start = llava_models.new_model(TINY)[0].params
     ended = llava_folder.load(whole).params
