@@ -2,13 +2,13 @@
 
 Of each layer L, what enters block L: stream layerL.image at the positions of
 the image, layerL.caption at the caption after it, layerL.text at the bare
-caption. train_sae, probe and the other programs read them by --stream. Killed,
+caption. train_sae reads them by --stream, with the modality of each. Killed,
 the same command goes on; processes share the work.
 
   ./launch.sh cache_llava --model=llava-hf/llava-v1.6-mistral-7b-hf \\
       --dataset=karpathy:annotations=dataset_coco.json,images=coco \\
       --layers=8,16,24 --per_example=64 --dtype=bfloat16 --mesh=1,8 \\
-      --prompt='[INST] {image}\nDescribe the image. [/INST] {caption}' \\
+      --prompt='[INST] {image}\\nDescribe the image. [/INST] {caption}' \\
       --out=runs/llava-store
 """
 
@@ -32,8 +32,10 @@ flags.DEFINE_string('dataset', C.dataset, 'Data set, as of embed.')
 LAYERS = flags.DEFINE_list(
   'layers', None, 'Layers to keep; all, and what leaves the last, by default.'
 )
-flags.DEFINE_string(
-  'prompt', C.prompt, 'How a row reads: {image}, and at its end {caption}.'
+PROMPT = flags.DEFINE_string(
+  'prompt',
+  C.prompt,
+  r'How a row reads: {image}, and at its end {caption}; \n is a new line.',
 )
 flags.DEFINE_integer(
   'per_example',
@@ -61,7 +63,10 @@ def main() -> None:
   processes.start(**program.process_values())
   layers = () if LAYERS.value is None else program.numbers(LAYERS, int, None)
   config = program.config_from_flags(
-    C, layers=tuple(layers), mesh=program.mesh_shape()
+    C,
+    layers=tuple(layers),
+    mesh=program.mesh_shape(),
+    prompt=PROMPT.value.replace(r'\n', '\n'),
   )
   for name, n in caching.cache(config, OUT.value).items():
     print(f'{name}: {n:,} rows')
