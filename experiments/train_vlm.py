@@ -13,7 +13,10 @@ import dataclasses
 
 from absl import flags
 
+from saejax import errors
 from saejax import program
+from saejax.pipeline import llava_models
+from saejax.pipeline import llava_training
 from saejax.pipeline import vlm
 from saejax.pipeline import vlm_models
 
@@ -22,16 +25,20 @@ RESUME = flags.DEFINE_bool('resume', False, 'Go on with the run in --out.')
 MODEL = flags.DEFINE_enum(
   'model',
   'clip',
-  list(vlm_models.SHIPPED),
+  [*vlm_models.SHIPPED, 'llava_next'],
   'Architecture, and with it what is trained for: clip a softmax over pairs, '
   'siglip a sigmoid, siglip2 that and captioning; aimv2 captions first, then a '
-  'text tower is tuned to its images.',
+  'text tower is tuned to its images; llava_next learns texts, then to caption '
+  'and to answer, with the vision tower of the clip that ships.',
 )
+_SHIPPED = {**vlm_models.SHIPPED, 'llava_next': llava_models.SHIPPED}
 
 
 def _told(name: str, help_: str) -> str:
   """A flag's help, with what the models that ship have."""
-  by_model = {m: getattr(c, name) for m, c in vlm_models.SHIPPED.items()}
+  by_model = {
+    m: getattr(c, name) for m, c in _SHIPPED.items() if hasattr(c, name)
+  }
   if len(set(by_model.values())) == 1:
     return f'{help_} [{by_model["clip"]}]'
   return f'{help_} [{", ".join(f"{m} {v}" for m, v in by_model.items())}]'
@@ -56,7 +63,9 @@ flags.DEFINE_integer(
   'caption_steps',
   None,
   _told(
-    'caption_steps', "Steps in which aimv2's image tower learns to caption."
+    'caption_steps',
+    "Steps in which aimv2's image tower learns to caption, or llava_next's "
+    'language model learns texts.',
   ),
 )
 flags.DEFINE_integer(
@@ -99,7 +108,18 @@ flags.DEFINE_float(
 def main() -> None:
   asked = dataclasses.asdict(program.config_from_flags(vlm.VLMConfig))
   given = {name: value for name, value in asked.items() if value is not None}
-  config = dataclasses.replace(vlm_models.SHIPPED[MODEL.value], **given)
+  shipped = _SHIPPED[MODEL.value]
+  known = {field.name for field in dataclasses.fields(shipped)} | {'model'}
+  if strange := sorted(given.keys() - known):
+    raise errors.UserError(
+      f'--{strange[0]} says nothing of a {MODEL.value}: leave it out.'
+    )
+  if MODEL.value == 'llava_next':
+    del given['model']
+    config = dataclasses.replace(shipped, **given)
+    print(llava_training.train(config, OUT.value, RESUME.value))
+    return
+  config = dataclasses.replace(shipped, **given)
   print(vlm.train_vlm(config, OUT.value, RESUME.value))
 
 

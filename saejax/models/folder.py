@@ -88,7 +88,7 @@ def load(
     UserError: something is missing or does not fit.
   """
   found = hub.resolve(model, revision, offline)
-  config = _read_config(found.path)
+  config = read_config(found.path)
   module = families.build(config, dtype)
   shapes = families.abstract_params(module)
   tokenizer = None
@@ -109,7 +109,8 @@ def load(
   )
 
 
-def _read_config(path: str) -> dict[str, Any]:
+def read_config(path: str) -> dict[str, Any]:
+  """The `config.json` of a model folder; UserError where there is none."""
   file = os.path.join(path, CONFIG)
   try:
     with open(file, encoding='utf-8') as f:

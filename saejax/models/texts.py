@@ -14,6 +14,7 @@ _OF_TYPE = {
   'aimv2': 'CLIPTokenizer',
   'siglip': 'SiglipTokenizer',
   'siglip2': 'Siglip2Tokenizer',
+  'llava_next': 'LlamaTokenizer',
 }
 # What folders name, and what is meant. SigLIP 2 was trained on lower case,
 # which a plain Gemma tokenizer keeps; its models of one resolution are of type

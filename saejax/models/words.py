@@ -12,15 +12,15 @@ _PAD, _BOS, _UNK, _EOS = '<pad>', '<bos>', '<unk>', '<eos>'
 
 
 def word_tokenizer(
-  words: Sequence[str], max_length: int
+  words: Sequence[str], max_length: int, ends: bool = True
 ) -> transformers.PreTrainedTokenizerFast:
-  """Maps each word to one id, between a start and an end token."""
+  """Maps words to ids, after a start and, if it `ends`, before an end token."""
   # The end token must not have id 2, which CLIP code takes for "unset".
   vocabulary = {w: i for i, w in enumerate((_PAD, _BOS, _UNK, _EOS, *words))}
   tokenizer = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token=_UNK))
   tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
   tokenizer.post_processor = processors.TemplateProcessing(
-    single=f'{_BOS} $A {_EOS}',
+    single=f'{_BOS} $A {_EOS}' if ends else f'{_BOS} $A',
     special_tokens=[(_BOS, vocabulary[_BOS]), (_EOS, vocabulary[_EOS])],
   )
   return transformers.PreTrainedTokenizerFast(

@@ -96,7 +96,7 @@ def _check(config: EmbedConfig) -> None:
     )
 
 
-def _open_writer(out: str, streams, about) -> store_lib.StoreWriter:
+def open_writer(out: str, streams, about) -> store_lib.StoreWriter:
   """The store in the making; the first process begins it."""
   make = lambda: store_lib.StoreWriter(
     out, streams, about, process=jax.process_index()
@@ -131,10 +131,8 @@ def embed(config: EmbedConfig, out: str) -> Summary:
   is_world = isinstance(data, specs.SceneSet)
   kind = embedding_scenes if is_world else embedding_records
   mesh = sharding.make_mesh(config.mesh, jax.local_devices())
-  name = config.model
-  ships = name in pretrained.names() and not os.path.isdir(name)
   vlm = folder.load(
-    pretrained.path(name) if ships else name,
+    pretrained.find(config.model),
     revision=config.revision,
     offline=config.offline,
     mesh=mesh,
@@ -147,7 +145,7 @@ def embed(config: EmbedConfig, out: str) -> Summary:
   streams = kind.streams(data, d, config.store_dtype)
   if vlm.tokenizer is None:  # An image tower alone.
     streams = {'image': streams['image']}
-  writer = _open_writer(out, streams, about | kind.about(data))
+  writer = open_writer(out, streams, about | kind.about(data))
   start = time.perf_counter()
   written = kind.write(
     writer,
@@ -157,7 +155,7 @@ def embed(config: EmbedConfig, out: str) -> Summary:
   )
   seconds = time.perf_counter() - start
   if processes.is_first():
-    processes.wait_for(lambda: _all_done(writer, kind.n_shards(data)))
+    processes.wait_for(lambda: all_done(writer, kind.n_shards(data)))
     manifest = kind.finish(writer, data, config.near_duplicates)
   else:
     processes.wait_for(lambda: writer.is_finished)
@@ -170,7 +168,7 @@ def embed(config: EmbedConfig, out: str) -> Summary:
   )
 
 
-def _all_done(writer: store_lib.StoreWriter, n_shards: dict[str, int]) -> bool:
+def all_done(writer: store_lib.StoreWriter, n_shards: dict[str, int]) -> bool:
   """Whether every process has written every shard."""
   is_done = lambda: all(
     writer.is_done(name, index)

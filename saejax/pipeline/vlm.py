@@ -1,6 +1,5 @@
 """Trains a small VLM on the procedural world, into a Hugging Face folder."""
 
-import contextlib
 import dataclasses
 import functools
 import os
@@ -11,7 +10,6 @@ import numpy as np
 from saejax import errors
 from saejax import run
 from saejax import sharding
-from saejax.data import batches
 from saejax.data import captions
 from saejax.data import render
 from saejax.data import scenes
@@ -19,9 +17,8 @@ from saejax.models import folder
 from saejax.pipeline import vlm_losses
 from saejax.pipeline import vlm_models
 from saejax.pipeline import vlm_quality
-from saejax.train import checkpoint
+from saejax.pipeline import vlm_steps
 from saejax.train import contrastive
-from saejax.train import logging
 
 P = jax.P
 VLMConfig = vlm_models.VLMConfig
@@ -43,81 +40,29 @@ def make_batch(
   return jax.tree.map(lambda a: jax.device_put(a, by_row), batch)
 
 
-def _start(begun: vlm_losses.Start, mesh: jax.sharding.Mesh):
-  """The state before the first step, and the jitted step."""
-  params, loss, tx = begun
-  state = contrastive.ContrastiveState(
-    step=jax.numpy.int32(0), params=params, opt_state=tx.init(params)
-  )
-  # The towers leave their layout to the compiler: an embedding lookup is
-  # ambiguous under Explicit axes.
-  step = jax.sharding.auto_axes(
-    contrastive.make_step(loss, tx), out_sharding=P()
-  )
-  state = jax.device_put(state, jax.NamedSharding(mesh, P()))
-  return state, jax.jit(step, donate_argnums=0)
-
-
 def start(config: VLMConfig, vlm: folder.VLM, mesh: jax.sharding.Mesh):
   """The state before the first step of matching, and the jitted step."""
   both = config.model == 'siglip2'
   make = vlm_losses.matching_and_captioning if both else vlm_losses.matching
-  return _start(make(config, vlm), mesh)
+  return vlm_steps.start(make(config, vlm), mesh)
 
 
 def start_captioner(
   config: VLMConfig, vlm: folder.VLM, mesh: jax.sharding.Mesh
 ):
   """The state before the first step of captioning, and the jitted step."""
-  return _start(vlm_losses.captioning_alone(config, vlm), mesh)
+  return vlm_steps.start(vlm_losses.captioning_alone(config, vlm), mesh)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Phase:
-  """One of the trainings of a run: its first batch, its length, its files."""
-
-  offset: int
-  steps: int
-  metrics: str
-  checkpoints: str
-  show: str  # The metric that the progress bar has beside the loss.
-
-
-def _run_steps(config, vlm, mesh, started, phase, out):
-  """Trains from the last checkpoint on; returns the trained model."""
-  state, step_fn = started
-  metrics = os.path.join(out, phase.metrics)
-  manager = checkpoint.open_manager(
-    os.path.join(out, phase.checkpoints), keep=2
-  )
-  with contextlib.closing(manager):
-    state, first = checkpoint.restore_latest(manager, state)
-    logging.truncate(metrics, first)
-    writer = logging.MetricsWriter(
-      metrics,
-      start=first,
-      steps=phase.steps,
-      every=config.log_every,
-      batch=config.batch,
-      show=lambda m: f'loss {m["loss"]:.3f}, {phase.show} {m[phase.show]:.2f}',
-    )
-    make = functools.partial(make_batch, config, vlm, mesh)
-    todo = range(phase.offset + first, phase.offset + phase.steps)
-    with writer, jax.set_mesh(mesh):
-      ahead = batches.prefetch(make, todo)
-      for step, batch in enumerate(ahead, start=first + 1):
-        state, logs = step_fn(state, batch)
-        writer.add(step, logs)
-        if step % config.checkpoint_every == 0 or step == phase.steps:
-          checkpoint.save(manager, step, state)
-    manager.wait_until_finished()
-  params = vlm_losses.without_decoder(jax.device_get(state.params))
-  return dataclasses.replace(vlm, params=params)
+def _run_steps(config, vlm, mesh, started, phase, out) -> folder.VLM:
+  make = functools.partial(make_batch, config, vlm, mesh)
+  params = vlm_steps.run(config, make, started, phase, mesh, out)
+  return dataclasses.replace(vlm, params=vlm_losses.without_decoder(params))
 
 
 def _train(config, vlm, mesh, out) -> folder.VLM:
   if config.caption_steps:
-    phase = _Phase(
+    phase = vlm_steps.Phase(
       config.steps,
       config.caption_steps,
       'captioning.jsonl',
@@ -126,7 +71,9 @@ def _train(config, vlm, mesh, out) -> folder.VLM:
     )
     started = start_captioner(config, vlm, mesh)
     vlm = _run_steps(config, vlm, mesh, started, phase, out)
-  phase = _Phase(0, config.steps, 'metrics.jsonl', 'checkpoints', 'gap')
+  phase = vlm_steps.Phase(
+    0, config.steps, 'metrics.jsonl', 'checkpoints', 'gap'
+  )
   started = start(config, vlm, mesh)
   return _run_steps(config, vlm, mesh, started, phase, out)
 

@@ -26,3 +26,9 @@ def path(name: str) -> str:
       f'saejax ships no model {name!r}; it ships {", ".join(names())}.'
     )
   return os.path.join(os.path.dirname(__file__), name)
+
+
+def find(name: str) -> str:
+  """The folder of a model that ships; any other name, and a folder, as is."""
+  ships = name in names() and not os.path.isdir(name)
+  return path(name) if ships else name

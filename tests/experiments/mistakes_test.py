@@ -275,6 +275,24 @@ CASES = (
     )
   ),
   ('train_vlm', '--steps=0', '--steps=0 must be positive'),
+  ('train_vlm', '--model=llava_next --d=8', '--d says nothing of a llava_next'),
+  ('train_vlm', '--model=llava_next --batch=9', 'an eighth of it is texts'),
+  (
+    'train_vlm',
+    '--model=llava_next --text_width=9',
+    'must be a multiple of 64',
+  ),
+  *(
+    ('cache_llava', f'--model={{d}}/none {flags}', message)
+    for flags, message in (
+      ('', 'There is no model .*none: expected a folder'),
+      ('--layers=a', '--layers=a: expected whole numbers joined by commas'),
+      ('--prompt=image', 'must hold {image} once, and {caption} once'),
+      ('--per_example=0', '--per_example=0 must be at least 1'),
+      ('--pool --per_example=2', '--pool keeps a mean, so leave --per_example'),
+      ('--out={d}/store', 'already holds a finished store'),
+    )
+  ),
   ('train_vlm', '--out={d}/run', 'holds another run. Add --resume'),
 )
 

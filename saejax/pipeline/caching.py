@@ -1,0 +1,330 @@
+"""Activations of a LLaVA-NeXT's residual stream, layer by layer, into a store.
+
+Every example is read twice: its image with the caption as the answer, and the
+caption alone. Of each layer there are three streams: `layerNN.image`, what
+stands at the image; `layerNN.caption`, the caption's tokens after the image,
+which know of it; `layerNN.text`, those of the bare caption, which do not. Layer
+L is what enters block L.
+"""
+
+from collections.abc import Sequence
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tqdm
+
+from saejax import errors
+from saejax import pretrained
+from saejax import processes
+from saejax import sharding
+from saejax import store as store_lib
+from saejax.data import specs
+from saejax.models import llama
+from saejax.models import llava_folder
+from saejax.pipeline import embedding
+from saejax.pipeline import embedding_records
+from saejax.pipeline import embedding_scenes
+from saejax.pipeline import examples as examples_lib
+from saejax.store import hashing
+from saejax.store import shards
+from saejax.store import writer as writer_lib
+
+CONTEXTS = {'image': 'image', 'caption': 'text', 'text': 'text'}
+PER_SHARD = 256  # Examples of a shard: what a kill can cost.
+_POOLED = ('group', 'split', 'pair')
+_COLUMNS = (*_POOLED, 'position', 'token_id')
+_STREAM = 4_000  # Of the hashes that choose positions.
+_LISTED = 1000  # Skipped things that the manifest itself lists.
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CacheConfig:
+  """Flags of `cache_llava`.
+
+  Attributes:
+    model: a model folder, an id on the hub, or the name of a model that ships.
+    dataset: a spec, see `data.specs`.
+    layers: of which the residual stream is kept; empty for all.
+    prompt: what is asked of an image; {image} and {caption} are filled in.
+    per_example: positions of each stream that are kept of an example, drawn by
+      a hash; None for all.
+    pool: keep the mean over an example's positions instead.
+    revision: branch, tag or commit on the hub; None for `main`.
+    offline: never ask the network for the model.
+    dtype: of the parameters and the computation, one of `embedding.DTYPES`.
+    store_dtype: of the rows on disk, one of `store.DTYPES`.
+    batch: examples that are computed at a time.
+    mesh: devices that split the batch and the model, (data, model).
+  """
+
+  model: str
+  dataset: str = 'scenes'
+  layers: tuple[int, ...] = ()
+  prompt: str = 'USER: {image} describe the image . ASSISTANT: {caption}'
+  per_example: int | None = None
+  pool: bool = False
+  revision: str | None = None
+  offline: bool = False
+  dtype: str = 'float32'
+  store_dtype: str = 'bfloat16'
+  batch: int = 32
+  mesh: tuple[int, int] | None = None
+
+
+def stream_name(layer: int, context: str) -> str:
+  return f'layer{layer:02d}.{context}'
+
+
+def _streams(config: CacheConfig, layers: Sequence[int], d: int, labels):
+  spec = lambda modality: store_lib.StreamSpec(
+    d=d,
+    dtype=config.store_dtype,
+    modality=modality,
+    columns=_POOLED if config.pool else _COLUMNS,
+    labels=labels if config.pool else (),
+  )
+  return {
+    stream_name(layer, context): spec(modality)
+    for layer in layers
+    for context, modality in CONTEXTS.items()
+  }
+
+
+def check(config: CacheConfig) -> None:
+  """UserError for what can be told before the model is loaded."""
+  if config.dtype not in embedding.DTYPES:
+    raise errors.UserError(
+      f'--dtype={config.dtype} is unknown: choose '
+      f'{" or ".join(embedding.DTYPES)}.'
+    )
+  for name in ('batch', 'per_example'):
+    value = getattr(config, name)
+    if value is not None and value < 1:
+      raise errors.UserError(f'--{name}={value} must be at least 1.')
+  marks = [config.prompt.count(mark) for mark in ('{image}', '{caption}')]
+  if marks != [1, 1] or not config.prompt.endswith('{caption}'):
+    raise errors.UserError(
+      f'--prompt={config.prompt!r} must hold {{image}} once, and {{caption}} '
+      'once, at its end.'
+    )
+  if config.pool and config.per_example is not None:
+    raise errors.UserError('--pool keeps a mean, so leave --per_example.')
+
+
+def _layers(config: CacheConfig, count: int) -> tuple[int, ...]:
+  layers = config.layers or tuple(range(count + 1))
+  for layer in layers:
+    if not 0 <= layer <= count:
+      raise errors.UserError(
+        f'--layers: there is no layer {layer}; the model has {count}, and '
+        f'{count} stands for what leaves the last.'
+      )
+  return layers
+
+
+def residuals(out: dict[str, Any], layers: Sequence[int]) -> dict[int, Any]:
+  """What enters each of the given blocks, from a decoder's intermediates."""
+  last = sum(name.startswith('layers_') for name in out)
+  return {
+    n: out['residual'] if n == last else out[f'layers_{n}']['residual']
+    for n in layers
+  }
+
+
+def _reader(model: llava_folder.LLaVA, layers: Sequence[int]):
+  """The residuals of a batch, jitted; what is not asked for is not computed."""
+
+  def run(params, inputs: llava_folder.Inputs):
+    _, out, _ = model.module.apply(
+      {'params': params}, inputs.tokens, image=inputs.image, method='hidden'
+    )
+    return residuals(out, layers)
+
+  return jax.jit(run)
+
+
+def _kept(mask_T: np.ndarray, example: int, context: str, config) -> np.ndarray:
+  """Positions of an example that are kept, in order."""
+  at_n = np.flatnonzero(mask_T)
+  most = config.per_example
+  if most is None or len(at_n) <= most:
+    return at_n
+  stream = _STREAM + list(CONTEXTS).index(context)
+  u_n = hashing.uniform(np.array([example]), len(at_n), stream=stream)[0]
+  return np.sort(at_n[np.argsort(u_n)[:most]])
+
+
+@dataclasses.dataclass
+class _Rows:
+  """Rows of one stream, as they come."""
+
+  x: list[np.ndarray]
+  columns: list[tuple[int, ...]]
+  labels: list[np.ndarray]
+  words: list[dict[str, Any]]
+
+
+def _gather(config, model, read, found: Sequence[examples_lib.Example], layers):
+  """Rows of every stream of a shard's examples."""
+  rows = {
+    stream_name(layer, context): _Rows([], [], [], [])
+    for layer in layers
+    for context in CONTEXTS
+  }
+  for start in range(0, len(found), config.batch):
+    batch = found[start : start + config.batch]
+    padded = [*batch, *[batch[-1]] * (config.batch - len(batch))]
+    shown = [
+      config.prompt.format(image=llava_folder.IMAGE, caption=e.caption)
+      for e in padded
+    ]
+    own = [
+      len(model.tokenizer(e.caption, add_special_tokens=False)['input_ids'])
+      for e in padded
+    ]
+    seen = model.prepare(shown, [[e.image] for e in padded])
+    bare = model.prepare([e.caption for e in padded])
+    for inputs, contexts in ((seen, ('image', 'caption')), (bare, ('text',))):
+      x_LBTD = jax.device_get(read(model.params, inputs))
+      tokens = jax.device_get(inputs.tokens)
+      for context in contexts:
+        for b, example in enumerate(batch):
+          mask_T = _mask(tokens, b, context, own[b])
+          at_n = _kept(mask_T, example.index, context, config)
+          for layer in layers:
+            x_nD = np.asarray(x_LBTD[layer][b][at_n], np.float32)
+            _add(
+              rows[stream_name(layer, context)],
+              config,
+              example,
+              context,
+              x_nD,
+              at_n,
+              tokens.ids_BT[b],
+            )
+  return rows
+
+
+def _mask(tokens: llama.Tokens, b: int, context: str, own: int) -> np.ndarray:
+  """Which positions of a row are of a context."""
+  if context == 'image':
+    return tokens.is_image_BT[b]
+  real_T = tokens.is_real_BT[b]
+  # A caption is the last of its row; a bare one is all but the start.
+  return real_T & (np.arange(len(real_T)) >= real_T.sum() - own)
+
+
+def _add(rows: _Rows, config, example, context, x_nD, at_n, ids_T) -> None:
+  if not len(x_nD):
+    return
+  shared = (example.group, example.split, example.index)
+  if config.pool:
+    rows.x.append(x_nD.mean(0, keepdims=True))
+    rows.columns.append(shared)
+    if example.labels is not None:
+      rows.labels.append(example.labels[context != 'image'])
+    rows.words.append({'caption': example.caption})
+    return
+  rows.x.append(x_nD)
+  rows.columns += [(*shared, int(t), int(ids_T[t])) for t in at_n]
+
+
+def _write(writer, index: int, rows: dict[str, _Rows], d: int, notes) -> None:
+  for name, found in rows.items():
+    spec = writer.streams[name]
+    table = np.array(found.columns, np.int64).reshape(-1, len(spec.columns))
+    columns = {c: table[:, i] for i, c in enumerate(spec.columns)}
+    if spec.labels:
+      columns['labels'] = np.array(found.labels, np.uint8).reshape(
+        -1, len(spec.labels)
+      )
+    x_nD = np.concatenate([np.zeros((0, d), np.float32), *found.x])
+    writer.write(name, index, x_nD, columns, found.words or None, notes)
+
+
+def _load(config: CacheConfig, mesh: jax.sharding.Mesh) -> llava_folder.LLaVA:
+  model = llava_folder.load(
+    pretrained.find(config.model),
+    revision=config.revision,
+    offline=config.offline,
+    mesh=mesh if mesh.size > 1 else None,
+    dtype=jnp.dtype(config.dtype),
+  )
+  return dataclasses.replace(model, params=jax.device_put(model.params))
+
+
+def _begin(config, data, model, layers, out: str) -> store_lib.StoreWriter:
+  is_world = isinstance(data, specs.SceneSet)
+  kind = embedding_scenes if is_world else embedding_records
+  labels = kind.streams(data, 1, 'float32')['image'].labels
+  about = {
+    'model': model.name,
+    'revision': model.revision,
+    'prompt': config.prompt,
+    'per_example': config.per_example,
+    'pool': config.pool,
+  }
+  d = model.module.config.text.hidden_size
+  streams = _streams(config, layers, d, labels)
+  return embedding.open_writer(out, streams, about | kind.about(data))
+
+
+def _fill(config, data, model, layers, writer: store_lib.StoreWriter) -> None:
+  """Writes this process's shards that are not there."""
+  bounds = shards.shard_bounds(examples_lib.count(data), PER_SHARD)
+  todo = [
+    index
+    for index in range(len(bounds))
+    if processes.is_mine(index)
+    and not all(writer.is_done(name, index) for name in writer.streams)
+  ]
+  read, c = _reader(model, layers), model.module.config
+  total = sum(bounds[i][1] - bounds[i][0] for i in todo)
+  with tqdm.tqdm(total=total, unit='example', disable=None) as bar:
+    for index in todo:
+      start, stop = bounds[index]
+      found, skipped = examples_lib.read(data, start, stop, c.vision.image_size)
+      rows = _gather(config, model, read, found, layers)
+      notes = [dataclasses.asdict(s) for s in skipped]
+      _write(writer, index, rows, c.text.hidden_size, notes)
+      bar.update(stop - start)
+
+
+def cache(config: CacheConfig, out: str) -> dict[str, int]:
+  """Writes the store; the rows of each stream.
+
+  A killed run, started again, goes on at the shard it was in. Several processes
+  share the shards.
+
+  Args:
+    config: what to run, and what to keep.
+    out: the store's folder.
+
+  Raises:
+    UserError, StoreError: something cannot be read, or `out` holds something
+      else.
+  """
+  check(config)
+  data = specs.parse(config.dataset)
+  writer_lib.check_vacant(out)
+  model = _load(config, sharding.make_mesh(config.mesh, jax.local_devices()))
+  layers = _layers(config, model.module.config.text.num_hidden_layers)
+  writer = _begin(config, data, model, layers, out)
+  _fill(config, data, model, layers, writer)
+  n = len(shards.shard_bounds(examples_lib.count(data), PER_SHARD))
+  if processes.is_first():
+    counts = dict.fromkeys(writer.streams, n)
+    processes.wait_for(lambda: embedding.all_done(writer, counts))
+    # Every stream has the notes; any will do.
+    noted = writer.notes(next(iter(writer.streams))).values()
+    listed = [skipped for notes in noted for skipped in notes or ()]
+    manifest = writer.finish(
+      {'skipped': {'total': len(listed), 'first': listed[:_LISTED]}}
+    )
+  else:
+    processes.wait_for(lambda: writer.is_finished)
+    manifest = store_lib.Store(out).manifest
+  return {name: manifest.rows(name) for name in manifest.streams}

@@ -1,0 +1,95 @@
+"""Images with a caption, one by one, of whatever data set."""
+
+from collections.abc import Sequence
+import dataclasses
+
+import numpy as np
+from PIL import Image
+
+from saejax import store as store_lib
+from saejax.data import captions
+from saejax.data import loading
+from saejax.data import records
+from saejax.data import render
+from saejax.data import scenes
+from saejax.data import specs
+
+Data = specs.SceneSet | records.Dataset
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+  """An image and what is said of it.
+
+  Attributes:
+    index: its number in the data set.
+    image: RGB.
+    caption: its first that can be used.
+    group: equal for one image.
+    split: code of `store.SPLITS`.
+    labels: factors of a scene that the image holds, and that the caption
+      mentions; None of other data.
+  """
+
+  index: int
+  image: Image.Image
+  caption: str
+  group: int
+  split: int
+  labels: tuple[np.ndarray, np.ndarray] | None = None
+
+
+def count(data: Data) -> int:
+  return data.n if isinstance(data, specs.SceneSet) else len(data)
+
+
+def read(
+  data: Data, start: int, stop: int, side: int
+) -> tuple[list[Example], list[loading.Skipped]]:
+  """A run of examples, without those that cannot be used.
+
+  Args:
+    data: the data set.
+    start: the first of the run.
+    stop: what follows it.
+    side: in pixels, of scenes that are drawn.
+
+  Returns:
+    Examples, and what was skipped.
+  """
+  if isinstance(data, specs.SceneSet):
+    return _scenes(data, start, stop, side), []
+  found, skipped = [], []
+  for i in range(start, stop):
+    item = loading.load(data, i, lambda image: image)
+    skipped += item.skipped
+    if item.image is None:
+      continue
+    own = item.split and store_lib.SPLITS.index(item.split)
+    hashed = store_lib.assign_splits(np.array([item.group]))[0]
+    split = int(hashed if own is None else own)
+    found.append(Example(i, item.image, item.captions[0], item.group, split))
+  return found, skipped
+
+
+def _scenes(data: specs.SceneSet, start, stop, side: int) -> list[Example]:
+  sampled = scenes.sample(data.world, np.arange(start, stop))
+  split_N = store_lib.assign_splits(
+    sampled.index_N, data.splits, seed=data.seed
+  )
+  said = captions.caption(data.world, sampled)
+  drawn_NHW3 = render.render(sampled, side)
+  shown_NF = scenes.present(sampled).astype(np.uint8)
+  told_NF = said.mentioned_NF.astype(np.uint8)
+  rows: Sequence = range(stop - start)
+  return [
+    Example(
+      index=start + n,
+      image=Image.fromarray(drawn_NHW3[n]),
+      caption=said.text[n],
+      group=start + n,
+      split=int(split_N[n]),
+      labels=(shown_NF[n], told_NF[n]),
+    )
+    for n in rows
+  ]
