@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
+import math
 import os
 from typing import Any
 
@@ -56,12 +57,17 @@ Found = Mapping[str, Mapping[str, Sequence[claims.Judged]]]
 
 
 def number(entry: Mapping[str, Any]) -> str:
-  """A number with its bounds, what they are, and n, as plain words."""
-  words = markup.value(entry)
-  rests = []
-  if entry.get('low') is not None:
-    low, high = (markup.value({'value': entry[k]}) for k in ('low', 'high'))
-    rests.append(f'{low} to {high}, {entry.get("interval", "interval")}')
+  """A number with its bounds, what they are, and n, as plain words.
+
+  Told to the digit that the bounds leave open, lest what differs reads alike.
+  """
+  value, low, high = (entry.get(key) for key in ('value', 'low', 'high'))
+  if None in (value, low, high):
+    words, rests = markup.value(entry), []
+  else:
+    digits = max(2, -math.floor(math.log10(max(high - low, 1e-4))))
+    words, low, high = (f'{v:.{digits}f}' for v in (value, low, high))
+    rests = [f'{low} to {high}, {entry.get("interval", "interval")}']
   if entry.get('n') is not None:
     rests.append(f'n = {entry["n"]:,}')
   return f'{words} ({"; ".join(rests)})' if rests else words
