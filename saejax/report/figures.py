@@ -210,9 +210,8 @@ def pareto_curves(points: Sequence[Mapping[str, Any]]) -> Figure:
     axes[0, 0].set_ylim(max(lowest - 0.02, 0), 1.02)
     axes[0, 0].set_xscale('log', base=2)
     axes[0, 0].xaxis.set_major_formatter('{x:.3g}')
-    drawing.supxlabel(
-      'active codes a row (L0)', fontsize=_SMALL['axes.labelsize']
-    )
+    for ax in axes[1]:
+      ax.set_xlabel('active codes a row (L0)' if is_alone else 'L0')
     drawing.legend(
       *axes[1, 0].get_legend_handles_labels(), loc='outside lower center',
       ncols=3 if is_alone else 6, columnspacing=1, handlelength=2.4,
