@@ -22,11 +22,19 @@ SPLIT = flags.DEFINE_enum(
   ['test', 'val', 'train', 'all'],
   "Rows to evaluate on; only 'test' was seen by nothing.",
 )
+STREAMS = flags.DEFINE_list(
+  'stream',
+  [],
+  'Streams to evaluate one by one, such as those of cache_llava; paired images '
+  'and texts, with retrieval, by default.',
+)
 
 
 def main() -> None:
   results.check_vacant(OUT.value)
-  entries = evaluation.evaluate(SAE.value, STORE.value, SPLIT.value)
+  entries = evaluation.evaluate(
+    SAE.value, STORE.value, SPLIT.value, STREAMS.value
+  )
   results.write(OUT.value, entries)
   print(results.table(entries))
   print(OUT.value)

@@ -224,6 +224,11 @@ CASES = (
   ('quickstart', '--arch=relu', '--arch=relu: value should be one of'),
   ('analyse', f'{SAE} --store={{d}}/trainonly', 'no rows in val. Give its'),
   ('evaluate', f'{SAE} --store={{d}}/trainonly', 'no rows in test. Give its'),
+  (
+    'evaluate',
+    f'{SAE} --store={{d}}/store --stream=sound',
+    "no stream 'sound'",
+  ),
   *(
     ('evaluate_store', flags, message)
     for flags, message in (

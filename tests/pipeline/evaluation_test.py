@@ -209,6 +209,17 @@ class EvaluateTest(parameterized.TestCase):
       self.assertLess(entry['low'], entry['high'], name)
       self.assertEqual(entry['split'], 'test', name)
 
+  def test_streams_one_by_one_have_the_same_numbers_but_no_retrieval(self):
+    both = evaluation.evaluate(self.sae, self.store, streams=('image', 'text'))
+    for name, entry in both.items():
+      self.assertEqual(entry, self.found[name], name)
+    missing = {name.partition('/')[0] for name in self.found.keys() - both}
+    self.assertEqual(missing, {'raw', 'reconstructed'})
+    alone = evaluation.evaluate(self.sae, self.store, streams=('text',))
+    self.assertEqual(alone['r2'], self.found['text/r2'])
+    self.assertEqual(alone['l0'], self.found['text/l0'])
+    self.assertNotIn('image/r2', alone)
+
   def test_another_split_is_measured_and_named(self):
     found = evaluation.evaluate(self.sae, self.store, 'all')
     images = len(self.side['image'].x_ND)
