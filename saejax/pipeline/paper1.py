@@ -7,10 +7,12 @@ from typing import Any
 
 from saejax import errors
 from saejax import io
+from saejax import pretrained
 from saejax import results
 from saejax import run
 from saejax import store as store_lib
 from saejax.data import specs
+from saejax.models import hub
 from saejax.pipeline import analysing
 from saejax.pipeline import embedding
 from saejax.pipeline import evaluation
@@ -208,11 +210,15 @@ def _uses(
       naming.name(naming.NameConfig(sae=sae, store=store, model='none'), folder)
 
 
+def _has_store(out: str) -> bool:
+  return os.path.exists(os.path.join(out, 'store', store_lib.MANIFEST))
+
+
 def _embed(
   config: Paper1Config, model: str, dataset: str, out: str, say: stages.Say
 ) -> str:
   store = os.path.join(out, 'store')
-  if not os.path.exists(os.path.join(store, store_lib.MANIFEST)):
+  if not _has_store(out):
     with stages.stage(say, '  Embedding'):
       asked = embedding.EmbedConfig(
         model=model, dataset=dataset, offline=config.offline
@@ -314,8 +320,11 @@ def study(config: Paper1Config, out: str, say: stages.Say = print) -> str:
   config = _filled(config)
   check(config)
   asked = {'paper1': dataclasses.asdict(config)}
-  run.open_folder(out, asked, resume=True)
   names = [name_of(model) for model in config.models]
+  for name, model in zip(names, config.models, strict=True):
+    if not _has_store(os.path.join(out, name)):
+      hub.resolve(pretrained.find(model), offline=config.offline)
+  run.open_folder(out, asked, resume=True)
   stores, worlds = [], {}
   with stages.compiled_once():
     for i, (name, model) in enumerate(zip(names, config.models, strict=True)):

@@ -86,6 +86,7 @@ CASES = (
     for flags, message in (
       ('--models=', 'must name one model or more, each once'),
       ('--models=a,a', '--models=a,a must name one model or more, each once'),
+      ('--models=clip-scenes,nothing', 'There is no model nothing: expected'),
       ('--seeds=0', '--seeds must be two or more different numbers'),
       ('--dataset=coko:', 'names no kind of data set that is known'),
       ('--methods=magic', "--methods: 'magic' is unknown; choose of"),

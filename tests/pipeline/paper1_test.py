@@ -32,6 +32,7 @@ class CheckTest(parameterized.TestCase):
     ({'models': ()}, 'one model or more'),
     ({'models': ('a', 'a')}, 'each once'),
     ({'models': ('a/b', 'a--b')}, 'each once'),  # One folder for both.
+    ({'models': ('clip-scenes', 'nothing')}, 'There is no model nothing'),
     ({'seeds': (3,)}, 'two or more different'),
     ({'seeds': (3, 3)}, 'two or more different'),
     ({'dataset': 'coko:'}, 'names no kind of data set'),

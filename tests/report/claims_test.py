@@ -94,6 +94,12 @@ class ClaimsTest(parameterized.TestCase):
      {'bridges/cross_excess': entry(-0.02, -0.03, -0.01)}, 'fails'),
     (claims.bridges, 'analysis',
      {'surrogate/bridges/replicated_cross': entry(12)}, 'open'),
+    (claims.bridges, 'analysis',
+     {'bridges/replicated_cross': entry(4),
+      'surrogate/bridges/replicated_cross': entry(0)}, 'open'),
+    (claims.bridges, 'analysis',
+     {'bridges/replicated_cross': entry(5),
+      'surrogate/bridges/replicated_cross': entry(0)}, 'holds'),
   )  # fmt: skip
   def test_one_number_changes_the_verdict(self, claim, stage, changed, want):
     self.assertEqual(claim(evidence(**{stage: changed})).verdict, want)
