@@ -21,7 +21,8 @@ const REST = 160; // ms without movement.
 const MORPH = 700; // ms
 const PATIENCE = 1500; // ms that a lost context may take to come back.
 const NAMED = 70; // So few in sight have their own names,
-const PICTURES = 400; // and so few are shown as pictures.
+const PICTURES = 400; // and so few may be shown as pictures,
+const ROOM = 64; // if each has so many pixels to a side.
 
 export interface Shown {
   layout: Layout;
@@ -188,9 +189,10 @@ export function createMap(
     return found.sort((a, b) => weight(b) - weight(a));
   }
 
+  /** Pixels of pictures' sides; 0 where they would crowd. */
   function pictureSide(view: Camera, seen: number): number {
     const room = Math.sqrt((view.width * view.height) / Math.max(seen, 1));
-    return Math.min(52, Math.max(22, room * 0.5));
+    return room < ROOM ? 0 : Math.min(52, room * 0.5);
   }
 
   function advance(now: number) {
@@ -226,7 +228,7 @@ export function createMap(
     drawn = edgeCount(moving) + shown.top.length;
     const seen = inSight(view);
     const side = pictureSide(view, seen?.length ?? 0);
-    const pictured = shown.pictures && seen && sae.meta.map
+    const pictured = shown.pictures && seen && side && sae.meta.map
       ? seen.filter((i) => sae.flags[i] & PICTURED).reverse() : [];
     const sprites = sheets.ready(pictured);
     const grow = growth(sae.n, view.z);
