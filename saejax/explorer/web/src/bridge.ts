@@ -3,8 +3,8 @@ import type { Context, View } from './context';
 import { later } from './context';
 import { button, fill, h, tidy } from './dom';
 import { tile } from './evidence';
-import type { BridgeEvidence, Cell, PairExample } from './format';
-import { conceptLink, shape } from './marks';
+import type { BridgeEvidence, Cell, Concept, PairExample } from './format';
+import { shape } from './marks';
 import { count, digits, percent, withUnit } from './numbers';
 import {
   ALIGNED, edgesOf, edgeValue, findEdge, kindOf, nameOf, REPLICATED,
@@ -90,6 +90,32 @@ function evidenceOf(context: Context, evidence: BridgeEvidence | null) {
   );
 }
 
+/** What an end fires on most: pictures of the one, words of the other. */
+function glimpse(context: Context, concept: Concept, pictures: boolean) {
+  const first = <T>(bands: Record<string, T[]>, most: number) =>
+    context.sae.meta.bands
+      .filter((band) => band.name !== 'none')
+      .flatMap((band) => bands[band.name] ?? [])
+      .slice(0, most);
+  if (pictures) {
+    return h(
+      'div',
+      { class: 'strip' },
+      ...first(concept.images, 5).map(([id, activation, heat]) =>
+        tile(context, id, activation, heat),
+      ),
+    );
+  }
+  return h(
+    'ul',
+    { class: 'glimpse' },
+    ...first(concept.texts, 4).map(([id]) =>
+      h('li', {}, later(context.site.text(id), (t) =>
+        tidy(t, '(an empty text)', 90), { class: 'said' })),
+    ),
+  );
+}
+
 function end(context: Context, index: number, side: string): HTMLElement {
   const { sae } = context;
   const kind = kindOf(sae, index);
@@ -98,7 +124,12 @@ function end(context: Context, index: number, side: string): HTMLElement {
     { class: `end ${side}` },
     h('p', { class: 'kicker' }, shape(kind), `${kind} concept ${sae.ids[index]}`),
     h('h2', { dir: 'auto' }, nameOf(sae, index, 120)),
-    conceptLink(context, index, 40),
+    button('Open its card', () => context.go({ c: sae.ids[index] }, 'push'), {
+      class: 'plain',
+      'aria-label': `Open the card of ${nameOf(sae, index, 60)}`,
+    }),
+    later(sae.concept(index), (concept) =>
+      glimpse(context, concept, side === 'from')),
   );
 }
 

@@ -87,5 +87,9 @@ export function fit(
     (camera.width * 0.75) / across,
     (camera.height * 0.75) / up,
   );
-  return settle((box[0] + box[2]) / 2, (box[1] + box[3]) / 2, Math.max(z, 0.5));
+  return settle(
+    (box[0] + box[2]) / 2,
+    (box[1] + box[3]) / 2,
+    Math.max(z, 0.5),
+  );
 }

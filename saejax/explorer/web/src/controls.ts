@@ -1,7 +1,7 @@
 // How the map is shown: layout, bridges, size, what fades.
 import { segments } from './bars';
 import type { Context } from './context';
-import { button, h, onPhone } from './dom';
+import { button, h, phone } from './dom';
 import { shape } from './marks';
 import { count } from './numbers';
 import type { State } from './state';
@@ -41,13 +41,13 @@ export function createControls(context: Context, lasso: () => void) {
     ...sae.meta.columns.map((c) => h('option', { value: c.name }, c.label)),
   );
   const fade = toggle(
-    'Fade unreliable points',
+    'Fade unreliable',
     'Those of whose true neighbours the map keeps fewer than half',
     (on) => context.go({ fade: on }),
   );
   const pics = toggle(
-    'Pictures when near',
-    'A picture that a concept fires on instead of its point',
+    'Pictures',
+    'From near, a picture that a concept fires on instead of its point',
     (on) => context.go({ pics: on }),
   );
   const draw = button('Lasso', lasso, {
@@ -55,15 +55,23 @@ export function createControls(context: Context, lasso: () => void) {
   });
   const element = h(
     'details',
-    { class: 'controls', open: !onPhone() },
+    { class: 'controls', open: !phone.matches },
     h('summary', {}, 'Display'),
-    layout.element,
-    h('label', { class: 'row' }, 'Bridges', edges, drawn),
-    h('label', { class: 'row' }, 'Size', size),
-    pics.element,
-    fade.element,
-    draw,
+    h(
+      'div',
+      {},
+      layout.element,
+      h('label', { class: 'row' }, 'Bridges', edges, drawn),
+      h('label', { class: 'row' }, 'Size', size),
+      pics.element,
+      fade.element,
+      draw,
+    ),
   );
+  phone.addEventListener('change', follow);
+  function follow() {
+    element.open = !phone.matches;
+  }
 
   function update(state: State) {
     layout.set(state.layout);
@@ -80,6 +88,7 @@ export function createControls(context: Context, lasso: () => void) {
   return {
     element,
     update,
+    dispose: () => phone.removeEventListener('change', follow),
     lassoing(on: boolean) {
       draw.setAttribute('aria-pressed', String(on));
     },

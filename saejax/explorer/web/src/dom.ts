@@ -78,9 +78,8 @@ export function tidy(text: string, otherwise: string, most = 120): string {
   return line.length > most ? `${line.slice(0, most - 1)}\u2026` : line;
 }
 
-export function onPhone(): boolean {
-  return matchMedia('(max-width: 760px)').matches;
-}
+/** Whether the page has the width of a phone; as in phone.css. */
+export const phone = globalThis.matchMedia?.('(max-width: 760px)');
 
 export function stillness(): boolean {
   return matchMedia('(prefers-reduced-motion: reduce)').matches;

@@ -3,7 +3,7 @@ import { panBy, toMap, zoomAt, fit } from './camera';
 import type { Place } from './camera';
 import type { Context, View } from './context';
 import { createControls, legend } from './controls';
-import { button, fill, h } from './dom';
+import { button, fill, h, phone } from './dom';
 import { listen, thin } from './gestures';
 import { lassoed, nearest, nearestTowards } from './grid';
 import { makeLook } from './looks';
@@ -103,8 +103,10 @@ export function createMapView(context: Context): MapView {
     button('\u2922', whole, { 'aria-label': 'Show everything' }),
   );
   const element = h(
-    'div', { class: 'mapview' }, surface, controls.element, legend(), hint,
-    zooms,
+    'div',
+    { class: 'mapview' },
+    controls.element,
+    h('div', { class: 'field' }, surface, legend(), hint, zooms),
   );
 
   function lookOf(state: State) {
@@ -134,9 +136,7 @@ export function createMapView(context: Context): MapView {
 
   function pick(x: number, y: number, reach: number): number {
     const at = toMap(map.camera(), x, y);
-    const among = (r: number) =>
-      nearest(map.grid(), at, mapScales(map), r, bright);
-    return among(reach);
+    return nearest(map.grid(), at, mapScales(map), reach, bright);
   }
 
   function setCursor(i: number) {
@@ -308,18 +308,23 @@ export function createMapView(context: Context): MapView {
     if (i < 0) return;
     const [x, y] = map.project(i);
     const { width, height } = map.camera();
-    if (!width || (x > 0 && y > 0 && x < width && y < height)) return;
+    const low = phone.matches ? height / 2 : height; // Above the sheet.
+    if (!width || (x > 0 && y > 0 && x < width && y < low)) return;
     const at = map.shown().layout === 'split' ? sae.split : sae.joint;
     const [px, py] = [at[2 * i], at[2 * i + 1]];
-    move(fit(map.camera(), [px, py, px, py], Math.max(store.get().z, 1)));
+    const place = fit(map.camera(), [px, py, px, py], store.get().z);
+    const view = { ...map.camera(), ...place };
+    move(panBy(view, 0, low / 2 - height / 2));
   }
 
   update(first, first);
+  requestAnimationFrame(() => seek(selectedOf(store.get())));
   return {
     element, map, update, zoomBy, whole,
     picked: () => lassoFound,
     dispose() {
       unlisten();
+      controls.dispose();
       map.dispose();
     },
   };

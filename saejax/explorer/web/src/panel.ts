@@ -117,6 +117,8 @@ export function createPanel(context: Context): Panel {
       const used = state.c !== null || state.picture !== null
         || state.text !== null || state.lasso.length > 0 || !!state.q;
       document.body.classList.toggle('detailed', used);
+      const chosen = state.c ?? state.picture ?? state.text;
+      document.body.classList.toggle('chosen', chosen !== null);
       close.hidden = state.c === null;
       if (key === shown) return;
       shown = key;

@@ -82,7 +82,7 @@ export function bend(
   ];
 }
 
-export const BOW = 0.12;
+export const BOW = 0.07;
 
 /** Scale and shift from the map to clip space. */
 export function clip(camera: Camera): [number, number, number, number] {

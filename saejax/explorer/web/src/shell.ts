@@ -43,6 +43,9 @@ const MAKERS: Record<Name, (context: Context) => View> = {
 const NEXT_THEME: Record<Theme, Theme> = {
   auto: 'dark', dark: 'light', light: 'auto',
 };
+const THEMES: Record<Theme, string> = {
+  auto: '\u25d0 Auto', dark: '\u25cf Dark', light: '\u25cb Light',
+};
 
 export interface Shell {
   element: HTMLElement;
@@ -121,7 +124,7 @@ export function createShell(site: Site, store: Store, sae: Sae): Shell {
       'Skip to the view'),
     h(
       'header',
-      { class: 'top' },
+      { class: 'masthead' },
       h('h1', {}, site.index.title),
       saePicker(),
       h('nav', { 'aria-label': 'Views' }, ...tabs),
@@ -196,7 +199,8 @@ export function createShell(site: Site, store: Store, sae: Sae): Shell {
     panel.update(state, before, mapView()?.picked() ?? new Uint32Array(0));
     tour.update(state);
     document.body.dataset.view = state.view;
-    theme.textContent = `Theme: ${state.theme}`;
+    theme.textContent = THEMES[state.theme];
+    theme.setAttribute('aria-label', `Theme: ${state.theme}`);
     const chosen = state.c === null ? undefined : sae.indexOf.get(state.c);
     if (state.c !== before.c && chosen !== undefined) {
       context.say(spoken(sae, chosen));

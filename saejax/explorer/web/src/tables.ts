@@ -22,7 +22,7 @@ function named(sae: Sae, index: number): HTMLElement {
     'span',
     { class: 'named', dir: 'auto' },
     shape(kindOf(sae, index)),
-    nameOf(sae, index),
+    h('span', {}, nameOf(sae, index)),
   );
 }
 
