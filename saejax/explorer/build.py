@@ -7,6 +7,7 @@ import functools
 import importlib.metadata
 import os
 import pathlib
+import tempfile
 from typing import Any
 
 import numpy as np
@@ -14,16 +15,19 @@ import numpy as np
 from saejax import errors
 from saejax.explorer import columns
 from saejax.explorer import content
+from saejax.explorer import parquet
 from saejax.explorer import pictures as pictures_lib
 from saejax.explorer import records
 from saejax.explorer import rows as rows_lib
 from saejax.explorer import schema
+from saejax.explorer import single_file
 from saejax.explorer import sources
 from saejax.explorer import texts as texts_lib
 from saejax.explorer import writing
+from saejax.store import files
 
 THUMBNAILS = ('auto', 'all', 'none')
-TARGETS = ('folder', 'hf-space')
+TARGETS = ('folder', 'hf-space', 'embedding-atlas')
 # The classes of an analysis, in its order, as classes of a site.
 _CLASSES = np.array(
   [schema.CLASSES.index(c) for c in ('unclassified', 'image', 'shared', 'text')]
@@ -42,7 +46,7 @@ class SiteConfig:
       in any case, 'none' never.
     max_mb: of all pictures; they become smaller to meet it.
     title: by default, the model's name.
-    target: 'folder', or 'hf-space' for a Hugging Face Space.
+    target: 'folder', or one with what a host or viewer needs beside it.
     static: the built page; by default, the one that saejax has.
   """
 
@@ -54,6 +58,10 @@ class SiteConfig:
   title: str | None = None
   target: str = 'folder'
   static: pathlib.Path | None = None
+
+  @property
+  def page(self) -> pathlib.Path:
+    return self.static or writing.static_folder()
 
 
 def _read_all(config: SiteConfig) -> list[sources.Analysed]:
@@ -266,6 +274,23 @@ def site(config: SiteConfig) -> content.Site:
   )
 
 
+def _write_into(
+  config: SiteConfig, made: content.Site, folder: str, say: Callable
+) -> None:
+  writing.write_page(folder, config.page)
+  say(f'Encoding {made.pictures.count:,} pictures …')
+  side, packs = pictures_lib.packs_within(
+    made.pictures, int(config.max_mb * 1e6)
+  )
+  say(f'Writing {len(made.texts):,} texts and the records of concepts …')
+  writing.write_data(made, folder, side, packs)
+  if config.target == 'hf-space':
+    about = f'Made with {made.card["made_with"]}.'
+    writing.write_readme(folder, made.title, about)
+  if config.target == 'embedding-atlas':
+    parquet.write(folder, made)
+
+
 def write(
   config: SiteConfig, out: str, say: Callable[[str], None] = print
 ) -> str:
@@ -276,17 +301,28 @@ def write(
       left behind.
   """
   writing.check_vacant(out)
+  writing.check_page(config.page)
   made = site(config)
-  static = config.static or writing.static_folder()
   with writing.whole(out) as folder:
-    writing.write_page(folder, static)
-    say(f'Encoding {made.pictures.count:,} pictures …')
-    side, packs = pictures_lib.packs_within(
-      made.pictures, int(config.max_mb * 1e6)
+    _write_into(config, made, folder, say)
+  return out
+
+
+def write_single(
+  config: SiteConfig, out: str, say: Callable[[str], None] = print
+) -> str:
+  """Makes a site as one HTML file; returns its path, and raises likewise."""
+  single_file.check_path(out)
+  if config.target != 'folder':
+    raise errors.UserError(
+      f'--target={config.target} is a folder; leave out --single_file.'
     )
-    say(f'Writing {len(made.texts):,} texts and the records of concepts …')
-    writing.write_data(made, folder, side, packs)
-    if config.target == 'hf-space':
-      about = f'Made with {made.card["made_with"]}.'
-      writing.write_readme(folder, made.title, about)
+  writing.check_page(config.page)
+  made = site(config)
+  single_file.check(made)
+  with tempfile.TemporaryDirectory() as folder:
+    _write_into(config, made, folder, say)
+    page = single_file.combine(folder)
+  os.makedirs(os.path.dirname(os.path.abspath(out)), exist_ok=True)
+  files.write_text(out, page)
   return out

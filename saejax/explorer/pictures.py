@@ -137,7 +137,7 @@ def packs_within(
       return side, found
   raise errors.UserError(
     f'{pictures.count:,} pictures take more than {most / 1e6:,.0f} MB even at '
-    f'{SIDES[-1]} pixels: raise --max-mb, or leave them out with '
+    f'{SIDES[-1]} pixels: raise --max_mb, or leave them out with '
     '--thumbnails=none.'
   )
 

@@ -209,17 +209,17 @@ def static_folder() -> pathlib.Path:
   ).joinpath('static')
 
 
-def write_page(folder: str, static: pathlib.Path) -> None:
-  """Copies the page; its script and style are asked for by their content.
-
-  Raises:
-    UserError: the page is not there.
-  """
+def check_page(static: pathlib.Path) -> None:
+  """UserError unless the built page is there."""
   if not (static / 'index.html').is_file():
     raise errors.UserError(
       f'{static} has no index.html: this saejax was installed without the '
       'page of its explorer. Install it again.'
     )
+
+
+def write_page(folder: str, static: pathlib.Path) -> None:
+  """Copies the page; its script and style are asked for by their content."""
   for file in sorted(static.iterdir()):
     if file.is_file():
       shutil.copyfile(file, os.path.join(folder, file.name))
