@@ -15,6 +15,7 @@ import numpy as np
 from saejax import errors
 from saejax.explorer import columns
 from saejax.explorer import content
+from saejax.explorer import matching
 from saejax.explorer import parquet
 from saejax.explorer import pictures as pictures_lib
 from saejax.explorer import records
@@ -257,9 +258,7 @@ def site(config: SiteConfig) -> content.Site:
   saes = []
   ids = sources.ids(config.analysis)
   for i, (a, id_) in enumerate(zip(analyses, ids, strict=True)):
-    index_S = np.full(len(a.concepts['live']), -1)
-    index_S[a.live] = np.arange(len(a.live))
-    own = records.Ids(shown.picture_R[i], shown.text_R[i], index_S)
+    own = records.Ids(shown.picture_R[i], shown.text_R[i], a.index_S)
     saes.append(_dictionary(a, id_, own, shown))
   pictures = dataclasses.replace(
     pictures_lib.from_sources(shown.pictures), sensitive=shown.sensitive
@@ -271,6 +270,7 @@ def site(config: SiteConfig) -> content.Site:
     card=_card(analyses, bool(shown.pictures)),
     texts=shown.texts,
     pictures=pictures,
+    matches=matching.match_all(analyses, ids),
   )
 
 

@@ -73,6 +73,13 @@ class Analysed:
     """Numbers of the live concepts, rising."""
     return np.flatnonzero(self.concepts['live'])
 
+  @functools.cached_property
+  def index_S(self) -> np.ndarray:
+    """Place of each concept among the live ones; -1 where it is dead."""
+    index_S = np.full(len(self.concepts['live']), -1)
+    index_S[self.live] = np.arange(len(self.live))
+    return index_S
+
   @property
   def model(self) -> str:
     """The model's name; of a folder, its last part."""

@@ -20,6 +20,7 @@ from saejax.analysis import places
 from saejax.pipeline import findings
 from saejax.pipeline import sides
 from saejax.store import files
+from saejax.store import hashing
 from saejax.store import manifest
 
 STRENGTHS = (-2.0, -1.0, 0.0, 1.0, 2.0)
@@ -27,6 +28,7 @@ _BRIDGES = 2000  # Those with examples, the strongest.
 _STEERED, _FOUND = 200, 6  # Concepts, and pictures that each query finds.
 _QUERIES, _ACTIVE = 300, 12  # Rows of each side, and concepts of each.
 _NEAR, _NEAR_SIDE = 10, 4
+_SAMPLE = 2000  # Pairs whose codes are kept, to match dictionaries by.
 Arrays = dict[str, np.ndarray]
 _SAMPLING = (
   'Examples come from {split}, by fixed rules: rows are ranked by activation, '
@@ -208,6 +210,26 @@ def query_examples(s: findings.Subject, seed: int = 0) -> Arrays:
   return found
 
 
+def sample(p: _Pairs) -> Arrays:
+  """Codes of some matched pairs, the same ones for every model.
+
+  They are chosen by a hash of the pair's number, so that other dictionaries, of
+  other stores of the data set too, keep those of the same pairs.
+  """
+  pairs_G = p.matched.pairs_G
+  chosen = np.sort(np.argsort(hashing.hash64(pairs_G), kind='stable')[:_SAMPLE])
+  found: Arrays = {'sample_pairs': pairs_G[chosen].astype(np.int64)}
+  for side, z_GS in (
+    ('image', p.matched.image_GS),
+    ('text', p.matched.text_GS),
+  ):
+    z_RS = z_GS.tocsr()[chosen]
+    found[f'sample_{side}_starts'] = z_RS.indptr.astype(np.int64)
+    found[f'sample_{side}_concepts'] = z_RS.indices.astype(np.int32)
+    found[f'sample_{side}_values'] = z_RS.data.astype(np.float32)
+  return found
+
+
 def _query(p: _Pairs, concept: int) -> tuple[int, float] | None:
   """A text to change for a concept, and the code that strength 1 adds.
 
@@ -255,6 +277,7 @@ def measure(s: findings.Subject, a: findings.Analysis) -> Arrays:
     | around(s.d_SD, a.concepts)
     | bridge_examples(s, p, a.bridges)
     | query_examples(s)
+    | sample(p)
     | steering(s, p, a.concepts)
   )
 

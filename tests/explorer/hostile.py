@@ -29,3 +29,6 @@ STRINGS = (
   'x' * 10_000,
   'long words ' * 900,
 )  # fmt: skip
+
+# A store holds text alone, so not half a surrogate pair.
+TEXTS = tuple(s for s in STRINGS if '\ud83d' not in s)
