@@ -1,4 +1,4 @@
-"""What may go wrong with the page: damage, hostile words, no WebGL, no server."""
+"""What may go wrong: damage, hostile words, no WebGL, no server."""
 
 import pathlib
 

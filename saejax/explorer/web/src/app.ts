@@ -12,7 +12,6 @@ import type { Store } from './state';
 import { applyTheme, onSystemTheme } from './theme';
 
 const root = document.getElementById('app')!;
-const bundled = document.getElementById('bundle') !== null;
 
 function loadingPage(title: string) {
   const bar = h('progress', { max: 6, value: 0, 'aria-label': 'Loading' });
@@ -41,7 +40,9 @@ function fileHint() {
 async function run() {
   applyTheme('auto');
   const hook = offerHook();
+  const bundled = document.getElementById('bundle') !== null;
   if (location.protocol === 'file:' && !bundled) {
+    hook.failed(new Error('a page opened as a file'));
     fileHint();
     return;
   }
@@ -89,4 +90,6 @@ async function run() {
   }
 }
 
-void run();
+// A single file carries its data behind this script.
+if (document.readyState !== 'loading') void run();
+else document.addEventListener('DOMContentLoaded', () => void run());
