@@ -253,6 +253,7 @@ def site(config: SiteConfig) -> content.Site:
     UserError, StoreError: something cannot be read, or must not be shown.
   """
   analyses = _read_all(config)
+  writing.check_page(config.page)
   with_pictures = _shows_pictures(analyses, config.thumbnails)
   shown = rows_lib.collect(analyses, with_pictures)
   saes = []
@@ -301,7 +302,6 @@ def write(
       left behind.
   """
   writing.check_vacant(out)
-  writing.check_page(config.page)
   made = site(config)
   with writing.whole(out) as folder:
     _write_into(config, made, folder, say)
@@ -317,7 +317,6 @@ def write_single(
     raise errors.UserError(
       f'--target={config.target} is a folder; leave out --single_file.'
     )
-  writing.check_page(config.page)
   made = site(config)
   single_file.check(made)
   with tempfile.TemporaryDirectory() as folder:
