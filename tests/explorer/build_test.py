@@ -265,7 +265,7 @@ class BuildTest(absltest.TestCase):
     out = self.path('one.html')
     build.write_single(self.config, out, quiet)
     page = pathlib.Path(out).read_text(encoding='utf-8')
-    held = re.search(r'id="site-files">(.*?)</script>', page, re.DOTALL)[1]
+    held = re.search(r'id="bundle">(.*?)</script>', page, re.DOTALL)[1]
     found = {k: base64.b64decode(v) for k, v in json.loads(held).items()}
     root = pathlib.Path(self.out)
     on_disk = {
