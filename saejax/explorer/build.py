@@ -24,6 +24,7 @@ from saejax.explorer import schema
 from saejax.explorer import single_file
 from saejax.explorer import sources
 from saejax.explorer import texts as texts_lib
+from saejax.explorer import tour
 from saejax.explorer import writing
 from saejax.store import files
 
@@ -272,6 +273,7 @@ def site(config: SiteConfig) -> content.Site:
     texts=shown.texts,
     pictures=pictures,
     matches=matching.match_all(analyses, ids),
+    tour=tour.stops(saes[0]),
   )
 
 
