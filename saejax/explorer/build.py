@@ -24,6 +24,7 @@ from saejax.explorer import schema
 from saejax.explorer import single_file
 from saejax.explorer import sources
 from saejax.explorer import texts as texts_lib
+from saejax.explorer import tour
 from saejax.explorer import writing
 from saejax.store import files
 
@@ -253,6 +254,7 @@ def site(config: SiteConfig) -> content.Site:
     UserError, StoreError: something cannot be read, or must not be shown.
   """
   analyses = _read_all(config)
+  writing.check_page(config.page)
   with_pictures = _shows_pictures(analyses, config.thumbnails)
   shown = rows_lib.collect(analyses, with_pictures)
   saes = []
@@ -271,6 +273,7 @@ def site(config: SiteConfig) -> content.Site:
     texts=shown.texts,
     pictures=pictures,
     matches=matching.match_all(analyses, ids),
+    tour=tour.stops(saes[0]),
   )
 
 
@@ -301,7 +304,6 @@ def write(
       left behind.
   """
   writing.check_vacant(out)
-  writing.check_page(config.page)
   made = site(config)
   with writing.whole(out) as folder:
     _write_into(config, made, folder, say)
@@ -317,7 +319,6 @@ def write_single(
     raise errors.UserError(
       f'--target={config.target} is a folder; leave out --single_file.'
     )
-  writing.check_page(config.page)
   made = site(config)
   single_file.check(made)
   with tempfile.TemporaryDirectory() as folder:

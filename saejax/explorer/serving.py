@@ -55,8 +55,12 @@ def make_server(site: str, port: int) -> socketserver.BaseServer:
     ) from None
 
 
-def serve(site: str, port: int, say: Callable[[str], None] = print) -> None:
-  """Serves until interrupted."""
+def _say(line: str) -> None:
+  print(line, flush=True)  # Who reads through a pipe waits for the address.
+
+
+def serve(site: str, port: int, say: Callable[[str], None] = _say) -> None:
+  """Serves until interrupted; says where."""
   with make_server(site, port) as server:
     say(f'http://{HOST}:{server.server_address[1]}/   (Ctrl-C ends)')
     with contextlib.suppress(KeyboardInterrupt):

@@ -1,6 +1,7 @@
 """A whole site inside one HTML file, which opens without a server."""
 
 import base64
+from collections.abc import Callable
 import hashlib
 import html
 import os
@@ -14,7 +15,9 @@ from saejax.explorer import schema
 MOST = 2000  # Concepts: more make a file that browsers are slow to open.
 _FOLDERS = ('data', 'img', 'text')
 _STYLE = re.compile(r'<link\b[^>]*\bhref=["\']app\.css[^>]*>')
-_SCRIPT = re.compile(r'<script\b[^>]*\bsrc=["\']app\.js[^>]*>\s*</script>')
+_SCRIPT = re.compile(
+  r'<script\b([^>]*?)\s+src=["\']app\.js[^"\']*["\']([^>]*)>\s*</script>'
+)
 _POLICY = re.compile(
   r'(<meta\b[^>]*http-equiv=["\']Content-Security-Policy["\'][^>]*'
   r'\bcontent=)(["\'])(.*?)\2',
@@ -64,9 +67,11 @@ def _policy(policy: str, script: str, style: str) -> str:
   return '; '.join(' '.join([name, *words]) for name, words in rules.items())
 
 
-def _once(pattern: re.Pattern, page: str, new: str, what: str) -> str:
-  # A function, so that no backslash of the new text is an escape.
-  page, n = pattern.subn(lambda _: new, page)
+def _inline(
+  page: str, pattern: re.Pattern, new: Callable[[re.Match], str], what: str
+) -> str:
+  """The page with the one tag of a pattern replaced."""
+  page, n = pattern.subn(new, page)
   if n != 1:
     raise errors.UserError(
       f'index.html has {n} {what}; expected one. Install saejax again.'
@@ -89,7 +94,7 @@ def combine(folder: str) -> str:
   """The page of a written site with everything in it.
 
   Script and style stand inline, named by their hashes in the policy; all other
-  files in `<script type="application/json" id="site-files">`, by path, in
+  files in `<script type="application/json" id="bundle">`, by path, in
   base64.
   """
   root = pathlib.Path(folder)
@@ -98,12 +103,16 @@ def combine(folder: str) -> str:
   # Inside a script element this alone would end it.
   script = re.sub(r'</(script)', r'<\\/\1', script, flags=re.IGNORECASE)
   files = schema.dump(_files(root)).decode('ascii')
-  page = _once(_STYLE, page, f'<style>{style}</style>', 'links to app.css')
-  page = _once(
-    _SCRIPT,
+  page = _inline(
+    page, _STYLE, lambda _: f'<style>{style}</style>', 'links to app.css'
+  )
+  page = _inline(
     page,
-    f'<script type="application/json" id="site-files">{files}</script>\n'
-    f'<script type="module">{script}</script>',
+    _SCRIPT,
+    lambda tag: (
+      f'<script type="application/json" id="bundle">{files}</script>\n'
+      f'<script{tag[1]}{tag[2]}>{script}</script>'
+    ),
     'scripts app.js',
   )
   found = _POLICY.search(page)

@@ -189,6 +189,19 @@ class BuildTest(absltest.TestCase):
     self.assertTrue(np.isnan(columns['label_score']).all())
     self.assertTrue(np.isnan(columns['stability']).all())
 
+  def test_the_tour_leads_to_what_is_there(self):
+    stops = self.site.index['tour']
+    self.assertLen(stops, 5)
+    links = [
+      dict(p.split('=') for p in s['hash'][1:].split('&')) for s in stops
+    ]
+    self.assertEqual({link['sae'] for link in links}, {'analysis'})
+    image, text = map(int, links[2]['b'].split('-'))
+    self.assertEqual(text - image, IMAGE)  # A planted one.
+    self.assertLess(image, FACTORS)
+    energy_N = self.d.columns['energy']
+    self.assertEqual(int(links[3]['c']), self.d.id_N[energy_N.argmax()])
+
   def test_the_same_analysis_makes_the_same_bytes(self):
     again = build.write(self.config, self.path('again'), quiet)
     self.assertEqual(site_test.digests(again), site_test.digests(self.out))
@@ -265,7 +278,7 @@ class BuildTest(absltest.TestCase):
     out = self.path('one.html')
     build.write_single(self.config, out, quiet)
     page = pathlib.Path(out).read_text(encoding='utf-8')
-    held = re.search(r'id="site-files">(.*?)</script>', page, re.DOTALL)[1]
+    held = re.search(r'id="bundle">(.*?)</script>', page, re.DOTALL)[1]
     found = {k: base64.b64decode(v) for k, v in json.loads(held).items()}
     root = pathlib.Path(self.out)
     on_disk = {
