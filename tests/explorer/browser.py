@@ -111,6 +111,14 @@ class PageTest(absltest.TestCase):
   def state(self, page) -> dict[str, Any]:
     return page.evaluate('window.__explorer.state()')
 
+  def until(self, page, expression: str) -> None:
+    """Waits until an expression holds; the page's policy lets no poll run."""
+    for _ in range(150):
+      if page.evaluate(expression):
+        return
+      page.wait_for_timeout(100)
+    self.fail(f'never true: {expression}')
+
   def place(self, page, id_: int) -> tuple[float, float]:
     """Where a concept is on the screen, once nothing moves any more."""
     before = None

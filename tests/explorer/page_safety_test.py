@@ -62,7 +62,7 @@ class SafetyTest(browser.PageTest):
     self.assertEqual(page.locator('.card h2').inner_text(), said)
     for view in ('map', 'table', 'bridges', 'missing', 'examples', 'about'):
       page.evaluate(f"location.hash = '#view={view}'")
-      page.wait_for_function(f"window.__explorer.state().view === '{view}'")
+      self.until(page, f"window.__explorer.state().view === '{view}'")
     for i in range(len(hostile.STRINGS)):
       page.evaluate(f"location.hash = '#c={self.first.id_N[i]}'")
       page.wait_for_timeout(50)
@@ -99,14 +99,12 @@ class SafetyTest(browser.PageTest):
 
   def test_a_lost_graphics_context_is_survived(self):
     page = self.open()
-    page.wait_for_function('window.__explorer.stats().frames > 0')
+    self.until(page, 'window.__explorer.stats().frames > 0')
     page.evaluate(
       "document.querySelector('.map canvas').getContext('webgl2')"
       ".getExtension('WEBGL_lose_context').loseContext()"
     )
-    page.wait_for_function(
-      "window.__explorer.stats().renderer === 'canvas2d'", timeout=8000
-    )
+    self.until(page, "window.__explorer.stats().renderer === 'canvas2d'")
 
 
 class FallbackTest(browser.PageTest):
@@ -114,7 +112,7 @@ class FallbackTest(browser.PageTest):
 
   def test_without_webgl_a_plain_canvas_draws(self):
     page = self.open()
-    page.wait_for_function('window.__explorer.stats().frames > 0')
+    self.until(page, 'window.__explorer.stats().frames > 0')
     stats = page.evaluate('window.__explorer.stats()')
     self.assertEqual(stats['renderer'], 'canvas2d')
     self.assertEqual(stats['edges'], 500)

@@ -45,7 +45,7 @@ class JourneyTest(browser.PageTest):
     ends = self.state(page)['b']
     self.assertIn(self.id, ends)
     page.go_back()
-    page.wait_for_function("window.__explorer.state().view === 'map'")
+    self.until(page, "window.__explorer.state().view === 'map'")
     self.assertEqual(self.state(page)['c'], self.id)
     page.get_by_role('button', name='Close the card').click()
     self.assertIsNone(self.state(page)['c'])
@@ -196,7 +196,7 @@ class JourneyTest(browser.PageTest):
     page.get_by_role('row').nth(1).click()
     page.locator('.partner .card').wait_for()
     page.get_by_role('combobox', name='Dictionary').select_option('second')
-    page.wait_for_function("window.__explorer.state().sae === 'second'")
+    self.until(page, "window.__explorer.state().sae === 'second'")
     page.locator('.compare canvas').nth(1).wait_for()
 
   def test_examples_lead_to_concepts(self):
@@ -241,7 +241,7 @@ class JourneyTest(browser.PageTest):
       for view in views:
         with self.subTest(view=view, theme=theme):
           page = self.open(f'{view}&theme={theme}')
-          page.wait_for_function("!document.querySelector('[aria-busy]')")
+          self.until(page, "!document.querySelector('[aria-busy]')")
           page.evaluate(script)
           found = page.evaluate(
             'axe.run(document, {resultTypes: ["violations"]})'
