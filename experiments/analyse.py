@@ -2,8 +2,9 @@
 
 Writes to OUT: results.json (energy, modality, geometry, bridges, and on
 labelled data what single concepts read), concepts.safetensors,
-bridges.safetensors, exemplars.json, communities.csv (bridges that
-hang together), and figures/. With --surrogate the same is
+bridges.safetensors, exemplars.json, evidence.safetensors (examples at every
+strength, for explore), communities.csv (bridges that hang together), and
+figures/. With --surrogate the same is
 done for a dictionary trained alike on a structureless twin of the data, under
 OUT/surrogate: what shows there as well is no finding.
 

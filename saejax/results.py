@@ -19,6 +19,7 @@ RESULTS = 'results.json'
 # the strongest examples of both are.
 CONCEPTS, BRIDGES = 'concepts.safetensors', 'bridges.safetensors'
 EXEMPLARS, BRIDGE_PAIRS = 'exemplars.json', 'bridge_pairs.json'
+EVIDENCE, EVIDENCE_ABOUT = 'evidence.safetensors', 'evidence.json'
 FACTORS = 'factors.csv'
 FIGURES, TWIN = 'figures', 'surrogate'
 _OVER_GROUPS, _OVER_SEEDS = 'bootstrap over groups', 'range over seeds'

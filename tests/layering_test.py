@@ -41,6 +41,7 @@ ALLOWED = {
     'io', 'data', 'store', 'provenance', 'run', 'processes', 'preemption',
   },
   'report': {'store', 'results', 'data'},
+  'explorer': {'store', 'data'},
   'pipeline': {
     *MODULES, 'io', 'data', 'store', 'provenance', 'run', 'encode', 'results',
     'train', 'models', 'analysis', 'report', 'pretrained', 'torch_bridge',
@@ -57,6 +58,7 @@ FORBIDDEN = {
   'data': {'jax', 'flax', 'torch', 'transformers'},
   'analysis': {'jax', 'flax', 'torch'},
   'report': {'jax', 'flax', 'torch'},
+  'explorer': {'jax', 'flax', 'torch', 'transformers', 'scipy', 'sklearn'},
 }
 
 

@@ -10,6 +10,7 @@ from saejax import results
 from saejax import run
 from saejax import store as store_lib
 from saejax.pipeline import evaluation
+from saejax.pipeline import evidence
 from saejax.pipeline import findings
 from saejax.pipeline import reading
 from saejax.pipeline import showing
@@ -82,6 +83,7 @@ def analyse(
   if subject.store['image'].labels:
     analysis = reading.read_factors(subject, analysis, out)
   showing.write(subject, analysis.bridges, out)
+  evidence.write(subject, analysis, out)
   entries = _numbers(subject, analysis)
   if with_twin:
     beside = os.path.join(out, results.TWIN)

@@ -100,4 +100,29 @@ CASES = (
       ),
     )
   ),
+  *(
+    ('explore', flags, message)
+    for flags, message in (
+      ('', '^--analysis is missing. See --help.$'),
+      ('--analysis={d}/none', 'There is no finished analysis at .*/none: no '),
+      ('--analysis={d}/run,{d}/run', 'name one folder or more, each once'),
+      ('--analysis={d}/run --names=a,b', 'names 2 folders for 1 analyses'),
+      ('--analysis={d}/run --thumbnails=some', 'value should be one of'),
+      ('--analysis={d}/run --target=moon', 'value should be one of'),
+      (
+        '--analysis={d}/run --single_file',
+        'must be the name of a file that en',
+      ),
+      ('--analysis={d}/run --single_file --serve', 'needs no --serve: open it'),
+      (
+        '--analysis={d}/run --out={d}/store',
+        'store holds other files .such as',
+      ),
+      ('--analysis={d}/run --out={d}/a.npy', 'a.npy is a file; name a folder'),
+      (
+        '--serve --out={d}/store',
+        'There is no site at .*store: it has no data',
+      ),
+    )
+  ),
 )
