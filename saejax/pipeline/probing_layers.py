@@ -112,7 +112,7 @@ def _probe(
   drawn = probes_lib.fit(kind, x['train'], label_Jn, c, (penalties[best],))
   by_chance = [drawn.at(j, 0).scores(x['test']) for j in range(config.shuffles)]
   each = lambda f: np.array([f(s_nC, label['test']) for s_nC in by_chance])
-  commonest = np.bincount(label['train']).argmax()
+  commonest = np.bincount(label['train'][label['train'] >= 0]).argmax()
   return Probed(
     factor=factor,
     kind=kind,

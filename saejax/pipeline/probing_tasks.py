@@ -86,7 +86,11 @@ class Site:
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-  """Rows of one site and factor, by split; columns of mean 0 and variance 1."""
+  """Rows of one site and factor, by split; columns of mean 0 and variance 1.
+
+  Rows of train have label NONE where they are of no class that is probed; of
+  the other splits, only those of a class are here.
+  """
 
   names: tuple[str, ...]
   x: Mapping[str, np.ndarray]
@@ -199,13 +203,14 @@ def tasks(
     to_C = np.append(to_C, probing_rows.NONE)
     label = {part: to_C[own_n] for part, own_n in label.items()}
     has = {part: own_n >= 0 for part, own_n in label.items()}
+    has['train'][:] = True
     yield (
       factor,
       Task(
         names=tuple(np.array(first.names)[kept_C].tolist()),
         x={part: x[part][has[part]] for part in x},
         label={part: label[part][has[part]] for part in x},
-        example_n=rows['train'].example_n[has['train']],
+        example_n=rows['train'].example_n,
         group_n=rows['test'].group_n[has['test']],
       ),
     )
@@ -214,18 +219,28 @@ def tasks(
 def shuffled(
   label_n: np.ndarray, example_n: np.ndarray, shuffles: int, seed: int
 ) -> np.ndarray:
-  """Labels of other examples, all rows of an example alike: [J, n]."""
+  """Labels of other examples, all rows of an example alike: [J, n].
+
+  Those without a label stay so.
+  """
   _, first_E, place_n = np.unique(
     example_n, return_index=True, return_inverse=True
   )
   rng = np.random.default_rng(seed)
   of_E = label_n[first_E]
-  return np.stack([rng.permutation(of_E)[place_n] for _ in range(shuffles)])
+  has_E = of_E >= 0
+  found = []
+  for _ in range(shuffles):
+    new_E = of_E.copy()
+    new_E[has_E] = rng.permutation(of_E[has_E])
+    found.append(new_E[place_n])
+  return np.stack(found)
 
 
 def strongest(task: Task, most: int) -> np.ndarray:
   """Columns that are most correlated with a class in train."""
-  x_nD, label_n = task.x['train'], task.label['train']
+  has_n = task.label['train'] >= 0
+  x_nD, label_n = task.x['train'][has_n], task.label['train'][has_n]
   is_nC = np.eye(len(task.names))[label_n]
   is_nC = (is_nC - is_nC.mean(0)) / np.maximum(is_nC.std(0), 1e-8)
   shared_D = np.abs(x_nD.T @ is_nC).max(1)

@@ -32,6 +32,7 @@ _ITERATIONS = 100
 _FISTA = 400
 _TOLERANCE = 1e-4  # Of the gradient's norm, on standardised rows.
 _POWERS = 40
+_NO_CLASS = -1e9  # Added to scores of classes that are none.
 
 
 @flax.struct.dataclass
@@ -72,83 +73,104 @@ def _minimise(loss: Callable, start: Any) -> Any:
   return lax.while_loop(is_on, step, (start, tx.init(start)))[0]
 
 
-def _nothing(x_nD, classes: int) -> Probe:
-  return Probe(w_DC=jnp.zeros((x_nD.shape[1], classes)), b_C=jnp.zeros(classes))
+@flax.struct.dataclass
+class _Task:
+  """One labelling: rows of label −1 have no weight, classes past `classes` are
+  none, so that one program serves factors with few and with many."""
+
+  x_nD: jax.Array
+  label_n: jax.Array
+  weight_n: jax.Array
+  is_class_C: jax.Array
+
+  @property
+  def one_hot_nC(self) -> jax.Array:
+    """Classes of rows, by weight: columns add up to the share of a class."""
+    is_nC = jax.nn.one_hot(self.label_n, len(self.is_class_C))
+    return is_nC * self.weight_n[:, None]
+
+  def start(self) -> Probe:
+    d, c = self.x_nD.shape[1], len(self.is_class_C)
+    return Probe(w_DC=jnp.zeros((d, c)), b_C=jnp.zeros(c))
+
+  def scores(self, p: Probe) -> jax.Array:
+    away_C = jnp.where(self.is_class_C, 0.0, _NO_CLASS)
+    return self.x_nD @ p.w_DC + (p.b_C + away_C)[None]
+
+  def nats(self, p: Probe) -> jax.Array:
+    """The mean cross-entropy."""
+    nats_n = optax.softmax_cross_entropy_with_integer_labels(
+      self.scores(p), self.label_n
+    )
+    return jnp.sum(nats_n * self.weight_n)
 
 
-def _nats(probe: Probe, x_nD, label_n):
-  score_nC = x_nD @ probe.w_DC + probe.b_C[None]
-  return optax.softmax_cross_entropy_with_integer_labels(
-    score_nC, label_n
-  ).mean()
-
-
-def _multinomial(x_nD, label_n, penalty, classes: int) -> Probe:
+def _multinomial(t: _Task, penalty) -> Probe:
   """argmin of the mean cross-entropy + penalty/2 · ‖w‖²."""
-  loss = lambda p: _nats(p, x_nD, label_n) + penalty / 2 * jnp.sum(p.w_DC**2)
-  return _minimise(loss, _nothing(x_nD, classes))
+  loss = lambda p: t.nats(p) + penalty / 2 * jnp.sum(p.w_DC**2)
+  return _minimise(loss, t.start())
 
 
-def _one_vs_rest(x_nD, label_n, penalty, classes: int) -> Probe:
+def _one_vs_rest(t: _Task, penalty) -> Probe:
   """Of each class alone, the logistic regression of it against all others."""
 
-  def one(c):
-    is_n = (label_n == c).astype(x_nD.dtype)
+  def one(c, is_class):
+    is_n = (t.label_n == c).astype(t.x_nD.dtype)
 
     def loss(p):
-      score_n = x_nD @ p['w_D'] + p['b']
+      score_n = t.x_nD @ p['w_D'] + p['b']
       nats_n = optax.sigmoid_binary_cross_entropy(score_n, is_n)
-      return nats_n.mean() + penalty / 2 * jnp.sum(p['w_D'] ** 2)
+      whole = jnp.sum(nats_n * t.weight_n) + penalty / 2 * jnp.sum(
+        p['w_D'] ** 2
+      )
+      return jnp.where(is_class, whole, 0.0)
 
-    start = {'w_D': jnp.zeros(x_nD.shape[1]), 'b': jnp.zeros(())}
+    start = {'w_D': jnp.zeros(t.x_nD.shape[1]), 'b': jnp.zeros(())}
     return _minimise(loss, start)
 
-  found = jax.vmap(one)(jnp.arange(classes))
+  found = jax.vmap(one)(jnp.arange(len(t.is_class_C)), t.is_class_C)
   return Probe(w_DC=found['w_D'].T, b_C=found['b'])
 
 
-def _means(x_nD, label_n, penalty, classes: int) -> Probe:
+def _means(t: _Task, penalty) -> Probe:
   """The nearest mean of a class.
 
   The direction of a class, μ_c − μ, is (1 − p_c) times the difference between
   its mean and that of all other rows.
   """
   del penalty
-  is_nC = jax.nn.one_hot(label_n, classes)
-  count_C1 = jnp.maximum(is_nC.sum(0), 1)[:, None]
-  mean_D = x_nD.mean(0)
-  w_CD = is_nC.T @ x_nD / count_C1 - mean_D[None]
+  is_nC = t.one_hot_nC
+  mean_D = t.weight_n @ t.x_nD
+  share_C1 = jnp.maximum(is_nC.sum(0), 1e-12)[:, None]
+  w_CD = is_nC.T @ t.x_nD / share_C1 - mean_D[None]
   return Probe(w_DC=w_CD.T, b_C=-(w_CD @ mean_D) - jnp.sum(w_CD**2, axis=1) / 2)
 
 
-def _steepest(x_nD) -> jax.Array:
-  """The largest eigenvalue of XᵀX/n, by the power method, a little more."""
+def _steepest(t: _Task) -> jax.Array:
+  """The largest eigenvalue of XᵀWX, by the power method, a little more."""
+  turn = lambda v_D: t.x_nD.T @ (t.weight_n * (t.x_nD @ v_D))
 
   def step(_, v_D):
-    v_D = x_nD.T @ (x_nD @ v_D) / len(x_nD)
+    v_D = turn(v_D)
     return v_D / jnp.maximum(jnp.linalg.norm(v_D), 1e-20)
 
-  start_D = jax.random.normal(jax.random.key(0), (x_nD.shape[1],))
-  v_D = lax.fori_loop(0, _POWERS, step, start_D)
-  return 1.1 * jnp.linalg.norm(x_nD.T @ (x_nD @ v_D) / len(x_nD))
+  start_D = jax.random.normal(jax.random.key(0), (t.x_nD.shape[1],))
+  return 1.1 * jnp.linalg.norm(turn(lax.fori_loop(0, _POWERS, step, start_D)))
 
 
-def _sparse(x_nD, label_n, share, classes: int) -> Probe:
+def _sparse(t: _Task, share) -> Probe:
   """argmin of the mean cross-entropy + λΣ|w|, by FISTA with restarts.
 
   λ is a share of the least at which w = 0 is the minimum.
   """
-  is_nC = jax.nn.one_hot(label_n, classes)
-  prior_C = is_nC.mean(0)
-  start = Probe(
-    w_DC=jnp.zeros((x_nD.shape[1], classes)),
-    b_C=jnp.log(jnp.maximum(prior_C, 1e-6)),
-  )
-  slope_DC = x_nD.T @ (prior_C[None] - is_nC) / len(x_nD)
+  is_nC = t.one_hot_nC
+  prior_C = is_nC.sum(0)
+  start = t.start().replace(b_C=jnp.log(jnp.maximum(prior_C, 1e-6)))
+  slope_DC = t.x_nD.T @ (t.weight_n[:, None] * prior_C[None] - is_nC)
   l1 = share * jnp.max(jnp.abs(slope_DC))
   # The Hessian of a softmax is at most 1/2; the bias is a column of ones.
-  rate = 1 / (0.5 * (_steepest(x_nD) + 1))
-  gradient = jax.grad(lambda p: _nats(p, x_nD, label_n))
+  rate = 1 / (0.5 * (_steepest(t) + 1))
+  gradient = jax.grad(t.nats)
 
   def iterate(_, state):
     p, ahead, pace = state
@@ -175,9 +197,18 @@ _FITS = {
 }
 
 
-@functools.partial(jax.jit, static_argnames=('kind', 'classes'))
-def _fit(x_nD, label_Jn, penalty_R, kind: str, classes: int) -> Probe:
-  one = lambda label_n, penalty: _FITS[kind](x_nD, label_n, penalty, classes)
+@functools.partial(jax.jit, static_argnames=('kind', 'most'))
+def _fit(x_nD, label_Jn, penalty_R, classes, kind: str, most: int) -> Probe:
+  def one(label_n, penalty):
+    has_n = label_n >= 0
+    task = _Task(
+      x_nD=x_nD,
+      label_n=jnp.maximum(label_n, 0),
+      weight_n=has_n / jnp.maximum(has_n.sum(), 1),
+      is_class_C=jnp.arange(most) < classes,
+    )
+    return _FITS[kind](task, penalty)
+
   over_r = jax.vmap(one, in_axes=(None, 0))
   return jax.vmap(over_r, in_axes=(0, None))(label_Jn, penalty_R)
 
@@ -194,7 +225,8 @@ def fit(
   Args:
     kind: of KINDS.
     x_nD: rows, their columns of mean 0 and variance 1.
-    label_Jn: classes of the rows, 0…C−1, in each labelling.
+    label_Jn: classes of the rows, 0…C−1, in each labelling; −1 leaves a row
+      out.
     classes: C.
     penalties: R of them; by default those of PENALTIES.
 
@@ -202,12 +234,15 @@ def fit(
     Weights [J, R, D, C] and [J, R, C].
   """
   penalties = PENALTIES[kind] if penalties is None else penalties
+  # Powers of two, so that few programs are ever compiled.
+  most = 1 << max(classes - 1, 1).bit_length()
   with jax.default_matmul_precision('highest'):
     found = _fit(
       jnp.asarray(x_nD, jnp.float32),
       jnp.asarray(label_Jn, jnp.int32),
       jnp.asarray(penalties, jnp.float32),
-      kind,
       classes,
+      kind,
+      most,
     )
-  return jax.device_get(found)
+  return jax.tree.map(lambda a: a[..., :classes], jax.device_get(found))
