@@ -176,7 +176,7 @@ def measure_damage(
         'test.tokens': tokens_r,
         'test.group': s.told[split].scenes.index_N,
       }
-  return {name: np.ascontiguousarray(a) for name, a in found.items()}
+  return {name: np.array(a, order='C') for name, a in found.items()}
 
 
 def _matched(s: Subject, damage_NK: np.ndarray, asked: float, own: float):
@@ -255,4 +255,4 @@ def measure_class(
   others = [c for c in classes if c != target]
   strength_c = _matched(s, harm[f'val/{tested}'][others], asked, own)
   found['wrong'] = effect(s.scaled(unit[tested][others], strength_c))
-  return {name: np.ascontiguousarray(a) for name, a in found.items()}
+  return {name: np.array(a, order='C') for name, a in found.items()}
