@@ -17,16 +17,17 @@ from typing import Any
 
 import numpy as np
 
-from saejax import encode
 from saejax import errors
 from saejax import nn
 from saejax import types
+from saejax.analysis import bootstrap
 from saejax.analysis import classification
 from saejax.analysis import factors
 from saejax.analysis import steering
 from saejax.data import captions
 from saejax.data import questions
 from saejax.data import scenes as scenes_lib
+from saejax.pipeline import coding
 from saejax.pipeline import onward
 from saejax.pipeline import steering_scenes
 from saejax.train import probes
@@ -124,18 +125,10 @@ def _mean(x_BTD: np.ndarray, is_BT: np.ndarray) -> np.ndarray:
 
 def _codes(sae, variables, x_BTD, is_BT) -> np.ndarray:
   """The mean code of each row over some positions."""
-  names = list(sae.modalities)
-  which = names.index('image') if 'image' in names else 0
-  x_nD = x_BTD[is_BT]
-  out = sae.apply(variables, x_nD, np.full(len(x_nD), which, np.int32))
-  z_nS = encode.to_csr(out.codes, sae.s)
-  ends = np.cumsum(is_BT.sum(1))
-  return np.stack(
-    [
-      np.asarray(z_nS[end - n : end].mean(0)).ravel()
-      for end, n in zip(ends, is_BT.sum(1), strict=True)
-    ]
-  )
+  z_nS, _ = coding.code(sae, variables, x_BTD, is_BT)
+  at_n = np.flatnonzero(is_BT)
+  _, sums_BS = bootstrap.sum_by(np.nonzero(is_BT)[0], z_nS[at_n])
+  return sums_BS.toarray() / is_BT.sum(1)[:, None]
 
 
 def _probe(e: Entering, classes: int) -> np.ndarray:

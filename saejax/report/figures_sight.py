@@ -89,3 +89,35 @@ def accuracy_by_layer(lines: Sequence[Mapping[str, Any]]) -> figures.Figure:
     _legend(drawing, axes)
   names = list(lines[0]) if lines else []
   return figures.Figure(drawing, {n: [p[n] for p in lines] for n in names})
+
+
+def spliced(points: Sequence[Mapping[str, Any]]) -> figures.Figure:
+  """Loss recovered by an SAE in the model, by floor: a panel for each site.
+
+  Args:
+    points: each with `site`, `floor`, `recovered`, `low` and `high`; None
+      where a floor costs nothing.
+  """
+  sites = list(dict.fromkeys(p['site'] for p in points))
+  with rc_context(figures.STYLE):
+    drawing, axes = figures.panels(len(sites), width=5.4)
+    for ax, site in zip(axes, sites, strict=True):
+      own = [p for p in points if p['site'] == site]
+      for i, p in enumerate(own):
+        if p['recovered'] is None:
+          continue
+        low = p['recovered'] if p['low'] is None else p['low']
+        high = p['recovered'] if p['high'] is None else p['high']
+        ax.errorbar(
+          i, p['recovered'],
+          [[p['recovered'] - low], [high - p['recovered']]],
+          color='#444444', marker='o', markersize=4, capsize=2,
+        )  # fmt: skip
+      ax.axhline(1, color=figures.COLOURS['shared'], linewidth=0.8)
+      ax.axhline(0, color=figures.COLOURS['shared'], linewidth=0.8)
+      ax.set_xticks(range(len(own)), [p['floor'] for p in own])
+      ax.set_xlim(-0.6, len(own) - 0.4)
+      ax.set_title(f'spliced at {site}')
+    axes[0].set_ylabel('loss recovered')
+  names = list(points[0]) if points else []
+  return figures.Figure(drawing, {n: [p[n] for p in points] for n in names})
