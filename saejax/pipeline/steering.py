@@ -84,8 +84,8 @@ def steer(
   model = steering_setup.load(config)
   sae = steering_setup.load_sae(config, model)
   subject = steering_setup.subject(config, model)
-  run.open_folder(out, asked, resume)
   made = steering_setup.make(config, subject.asker, sae)
+  run.open_folder(out, asked, resume)
   subject = dataclasses.replace(subject, norm=made.entering.norm)
   files.write_arrays(
     os.path.join(out, DIRECTIONS),
