@@ -265,31 +265,38 @@ class Decoder(nn.Module):
     tokens: Tokens,
     cache: Cache | None = None,
     edits: Edits | None = None,
+    start: int = 0,
   ) -> tuple[jax.Array, transformer.Out, Cache]:
     """Runs the blocks over embedded tokens.
 
     Args:
-      x_BTD: what enters the first block, before its edit.
+      x_BTD: what enters block `start`, before its edit.
       tokens: what stands there; positions of a row are adjacent.
       cache: of the slots before; None where there are none.
       edits: what is done to the residual that enters a block, by its number;
         the last is that of the norm.
+      start: the first block that runs.
 
     Returns:
       Normed rows [B, T, D]; `out['layers_L']` with the residual that enters
       block L (as edited), and its attention's and MLP's outputs, and
-      `out['residual']` after the last; the cache with these tokens in it.
+      `out['residual']` after the last; the cache with these tokens in it, of
+      blocks that did not run as it was, or None.
     """
     edits = edits or {}
-    unknown = [n for n in edits if not 0 <= n <= len(self.layers)]
+    unknown = [n for n in edits if not start <= n <= len(self.layers)]
     if unknown:
       raise errors.UserError(
         f'There is no layer {unknown[0]} to edit: the model has '
         f'{len(self.layers)}, and {len(self.layers)} stands for their end.'
       )
     edit = lambda n, x: edits[n](x, tokens).astype(x.dtype) if n in edits else x
-    out, written = {}, []
-    for i, block in enumerate(self.layers):
+    before = cache or Cache((None,) * start, (None,) * start)
+    out = {}
+    written = [
+      *zip(before.k_LBKUE[:start], before.v_LBKUE[:start], strict=True)
+    ]
+    for i, block in enumerate(self.layers[start:], start):
       kv = None if cache is None else (cache.k_LBKUE[i], cache.v_LBKUE[i])
       x_BTD, out[f'layers_{i}'], kv = block(
         edit(i, x_BTD), tokens.position_BT, kv

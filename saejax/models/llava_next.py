@@ -171,6 +171,10 @@ class LlavaNext(nn.Module):
     x_BTD = self.embed(tokens.ids_BT, image)
     return self.language_model(x_BTD, tokens, cache, edits)
 
+  def onward(self, x_BTD, tokens: llama.Tokens, start: int, cache=None):
+    """As `hidden`, from the residual that enters block `start`."""
+    return self.language_model(x_BTD, tokens, cache, start=start)
+
   def __call__(self, tokens: llama.Tokens, cache=None, edits=None, image=None):
     """Logits [B, T, V], intermediates and the cache."""
     x_BTD, out, cache = self.hidden(tokens, cache, edits, image)

@@ -19,6 +19,7 @@ from tests import saes
 from tests.experiments import concept_mistakes
 from tests.experiments import programs
 from tests.experiments import server
+from tests.experiments import sight_mistakes
 from tests.experiments import training_mistakes
 from tests.pipeline import class_stores
 
@@ -202,6 +203,7 @@ CASES = (
   ),
   *training_mistakes.CASES,
   *concept_mistakes.CASES,
+  *sight_mistakes.CASES,
   *(
     (program, flags, message)
     for program in ('evaluate', 'analyse', 'name', 'intervene')

@@ -1,0 +1,122 @@
+"""Adds directions of classes to one layer, and measures what a model then says.
+
+Directions are differences of class means, weights of probes, of bare captions,
+of the unembedding, of an SAE, and by chance. Scenes of other classes are asked
+about with options in every order, edited at the image's positions and, apart
+from that, where the answer begins; captions of other scenes tell the damage. A
+class's direction is ranked among --nulls directions by chance, at a strength
+chosen on other scenes and at the same damage. Writes to OUT: results.json,
+classes.csv, rollouts.jsonl, directions.safetensors and figures/.
+
+  ./launch.sh steer --layer=3 --factor=colour --out=runs/steered
+  ./launch.sh steer --layer=3 --factor=shape --sae=runs/sae/sae \\
+      --directions=means,sae,random --out=runs/steered-shape
+"""
+
+from absl import flags
+
+from saejax import errors
+from saejax import program
+from saejax import results
+from saejax.pipeline import embedding
+from saejax.pipeline import onward
+from saejax.pipeline import steering
+from saejax.pipeline import steering_directions
+from saejax.pipeline import steering_scenes
+from saejax.pipeline import steering_setup
+
+C = steering_setup.SteerConfig
+
+OUT = program.required('out', 'Folder for results.')
+LAYER = program.required('layer', 'Whose input is edited: what enters block L.')
+flags.DEFINE_string(
+  'model',
+  C.model,
+  'Model folder in Hugging Face layout, an id on its hub, or a model that '
+  'ships.',
+)
+flags.DEFINE_enum(
+  'factor',
+  C.factor,
+  list(steering_scenes.FACTORS),
+  'Whose classes are steered.',
+)
+flags.DEFINE_string('dataset', C.dataset, 'Scenes, as of embed.')
+flags.DEFINE_list('classes', list(C.classes), 'Classes; all by default.')
+flags.DEFINE_list(
+  'sites', list(onward.SITES), 'Where is edited, each apart from the other.'
+)
+flags.DEFINE_list(
+  'directions',
+  list(C.directions),
+  f'Kinds, of {", ".join(steering_directions.KINDS)}.',
+)
+flags.DEFINE_enum(
+  'tested',
+  C.tested,
+  list(steering_directions.KINDS),
+  'The kind that is ranked among directions by chance.',
+)
+STRENGTHS = flags.DEFINE_list(
+  'strengths',
+  [f'{k:g}' for k in C.strengths],
+  'In units of the mean length of an image token, rising.',
+)
+flags.DEFINE_float(
+  'damage', C.damage, 'That a strength may do on val, in nats per token.'
+)
+flags.DEFINE_integer('images', C.images, 'Asked about, of each class.')
+flags.DEFINE_integer('captions', C.captions, 'Of other scenes, that are told.')
+flags.DEFINE_integer(
+  'train_scenes', C.train_scenes, 'That directions are made of, at most.'
+)
+flags.DEFINE_integer('nulls', C.nulls, 'Directions by chance.')
+flags.DEFINE_integer(
+  'rollouts', C.rollouts, 'Scenes of each class that are written about.'
+)
+flags.DEFINE_integer('atoms', C.atoms, 'Of sparse decompositions, at most.')
+PROMPT = flags.DEFINE_string(
+  'prompt',
+  C.prompt,
+  r'How a row reads before its answer: {image}, {question}; \n is a new line.',
+)
+flags.DEFINE_list(
+  'letters', list(C.letters), 'That name options, each one token.'
+)
+flags.DEFINE_string('sae', C.sae, 'Folder of an SAE of the layer.')
+flags.DEFINE_string(
+  'revision', C.revision, 'Branch, tag or commit of the model on the hub.'
+)
+flags.DEFINE_bool('offline', C.offline, 'Never ask the network for the model.')
+flags.DEFINE_enum(
+  'dtype', C.dtype, embedding.DTYPES, 'Of parameters and the computation.'
+)
+flags.DEFINE_integer('batch', C.batch, 'Rows that are computed at a time.')
+flags.DEFINE_integer('seed', C.seed, 'Of what is drawn.')
+RESUME = flags.DEFINE_bool('resume', False, 'Go on with the run in OUT.')
+
+
+def layer() -> int:
+  try:
+    return int(LAYER.value)
+  except ValueError:
+    raise errors.UserError(
+      f'--layer={LAYER.value}: expected a whole number.'
+    ) from None
+
+
+def main() -> None:
+  config = program.config_from_flags(
+    C,
+    layer=layer(),
+    strengths=tuple(program.numbers(STRENGTHS, float, None)),
+    prompt=PROMPT.value.replace(r'\n', '\n'),
+  )
+  found = steering.steer(config, OUT.value, RESUME.value)
+  told = {k: e for k, e in found.items() if '/strength=' not in k}
+  print(results.table(told))
+  print(OUT.value)
+
+
+if __name__ == '__main__':
+  program.run(main)

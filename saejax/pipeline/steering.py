@@ -1,0 +1,97 @@
+"""Whether directions of classes cause what a model says of an image.
+
+As arXiv 2506.04706 §4 adds k·v to the residual stream at one layer, and reads
+how often the model names the class, and what that costs elsewhere. A class
+counts as causal by its rank: the effect of its direction on held-out scenes, at
+a strength that was chosen on other scenes, among those of directions by chance
+at the same damage.
+"""
+
+import dataclasses
+import os
+from typing import Any
+
+import numpy as np
+import tqdm
+
+from saejax import run
+from saejax.pipeline import steering_after as after
+from saejax.pipeline import steering_effects as effects
+from saejax.pipeline import steering_findings
+from saejax.pipeline import steering_scenes
+from saejax.pipeline import steering_setup
+from saejax.store import files
+
+DIRECTIONS = 'directions.safetensors'
+Config, Made = steering_setup.SteerConfig, steering_setup.Made
+
+
+def _after(config: Config, s: effects.Subject, site, made: Made, target, found):
+  """Specificity where it is asked, and rollouts, at the chosen strength."""
+  at = int(found[f'chosen/{config.tested}'])
+  v_D = made.directions.unit[config.tested][target]
+  added_D = s.scaled(v_D[None], s.strength_K[at])[0]
+  turned = found[f'flip/{config.tested}'][at].mean()
+  other, written = {}, []
+  if turned >= after.HALF:
+    other = after.specificity(s, site, target, added_D)
+  if config.rollouts:
+    written = after.rollouts(s, site, target, added_D, config.rollouts)
+  return other, written
+
+
+def _measure(config: Config, s: effects.Subject, site: str, made: Made, out):
+  """All of one site, a class at a time; what is in its files is not redone."""
+  unit, names = made.directions.unit, steering_scenes.FACTORS[config.factor]
+  harm = effects.kept(
+    out,
+    f'{site}.damage',
+    lambda: effects.measure_damage(s, site, unit, made.null_ND),
+  )
+  classes = {}
+  for c in tqdm.tqdm(made.classes, unit='class', desc=site, disable=None):
+    found = effects.kept(
+      out,
+      f'{site}.{names[c]}',
+      lambda c=c: effects.measure_class(
+        s, site, c, made.classes, unit, made.null_ND, harm, config.tested,
+        config.damage,
+      ),
+    )  # fmt: skip
+    other, written = _after(config, s, site, made, c, found)
+    classes[names[c]] = steering_findings.Class(c, found, other, written)
+  return steering_findings.Site(site, harm, classes)
+
+
+def steer(
+  config: Config, out: str, resume: bool = False
+) -> dict[str, dict[str, Any]]:
+  """Steers, and writes what comes of it; the entries of `results.json`.
+
+  A run that was stopped goes on at the class it was at.
+
+  Args:
+    config: what is done.
+    out: the run's folder.
+    resume: whether a run that is there goes on.
+
+  Raises:
+    UserError: something is not there, or `out` holds something else.
+  """
+  asked = dataclasses.asdict(config)
+  run.check_folder(out, asked, resume)
+  steering_setup.scenes_of(config)
+  model = steering_setup.load(config)
+  sae = steering_setup.load_sae(config, model)
+  subject = steering_setup.subject(config, model)
+  made = steering_setup.make(config, subject.asker, sae)
+  run.open_folder(out, asked, resume)
+  subject = dataclasses.replace(subject, norm=made.entering.norm)
+  files.write_arrays(
+    os.path.join(out, DIRECTIONS),
+    made.directions.arrays() | {'image_token_norm': np.float32(subject.norm)},
+  )
+  sites = [_measure(config, subject, s, made, out) for s in config.sites]
+  found = steering_findings.findings(config, made, sites, sae, model)
+  found.write(out)
+  return found.entries

@@ -1,0 +1,132 @@
+"""What else changes where a direction works, and what the model then writes.
+
+Specificity is asked where there is something to be specific about: of classes
+whose direction turns at least half of the answers. An answer about another
+factor may still fall for a reason that is none: "what shape is the red thing"
+has no good answer once the thing is blue, so each factor is reported apart.
+"""
+
+from collections.abc import Sequence
+import functools
+
+import jax
+import numpy as np
+
+from saejax.data import questions
+from saejax.models import edits
+from saejax.models import generation
+from saejax.models import llama
+from saejax.pipeline import onward
+from saejax.pipeline import steering_effects as effects
+from saejax.pipeline import steering_scenes
+
+HALF = 0.5  # Share of answers that are turned where specificity is asked.
+_MOST = 16  # New tokens.
+Arrays = dict[str, np.ndarray]
+
+
+def other_factors(factor: str) -> tuple[str, ...]:
+  return tuple(f for f in steering_scenes.FACTORS if f != factor)
+
+
+def specificity(
+  s: effects.Subject, site: str, target: int, added_D: np.ndarray
+) -> Arrays:
+  """Whether other factors are told rightly, without and with a direction.
+
+  Returns:
+    `FACTOR/before` and `FACTOR/after` [rows], beside `FACTOR/group` [rows].
+  """
+  found: Arrays = {}
+  shown = s.sources('test', target)
+  for factor in other_factors(s.factor):
+    q = effects.ask(s, site, shown, factor, None)
+    both = np.stack([np.zeros_like(added_D), added_D])
+    right = effects.says(q.choices.truth_n, effects.chances(s, q, both))
+    found |= {
+      f'{factor}/before': right[0].astype(np.uint8),
+      f'{factor}/after': right[1].astype(np.uint8),
+      f'{factor}/group': q.group_r,
+    }
+  return found
+
+
+def _at_end(tokens: llama.Tokens) -> jax.Array:
+  """The last token of each row, from which the answer begins."""
+  last_B = tokens.is_real_BT.sum(1) - 1
+  return tokens.position_BT == last_B[:, None]
+
+
+@functools.partial(jax.jit, static_argnames=('module', 'layer', 'site', 'ends'))
+def _write(module, params, inputs, added_D, layer, site, ends):
+  where = edits.on_image if site == 'image' else _at_end
+  return generation.generate(
+    module,
+    params,
+    inputs.tokens,
+    inputs.image,
+    most=_MOST,
+    ends=ends,
+    pad=ends[0],
+    edits={layer: edits.where(where, edits.add(added_D))},
+  )
+
+
+def _words(s: effects.Subject, new_BN: np.ndarray) -> list[str]:
+  return s.asker.model.tokenizer.batch_decode(new_BN, skip_special_tokens=True)
+
+
+def rollouts(
+  s: effects.Subject,
+  site: str,
+  target: int,
+  added_D: np.ndarray,
+  images: int,
+) -> list[dict]:
+  """What the model writes, without and with a direction, greedily.
+
+  Asked is to describe the image, and the factor's own question without options.
+
+  Returns:
+    For every scene and question: `scene`, `asked`, `source`, `target`,
+    `before` and `after`.
+  """
+  shown = s.sources('test', target)
+  shown = shown.take(np.arange(min(images, len(shown))))
+  names = steering_scenes.FACTORS[s.factor]
+  own = steering_scenes.question(shown, s.factor, s.world)
+  found = []
+  for asked in ([questions.DESCRIBE] * len(shown), own):
+    written: list[Sequence[str]] = []
+    for v_D in (np.zeros_like(added_D), added_D):
+      texts = []
+      for b in onward.batches(
+        s.asker.model,
+        [s.asker.row(t) for t in asked],
+        [''] * len(asked),
+        shown.images,
+        s.asker.batch,
+      ):
+        model = s.asker.model
+        new_BN = _write(
+          model.module, model.params, b.inputs, v_D, s.layer, site, model.ends
+        )
+        texts += _words(s, np.asarray(new_BN)[: b.n])
+      written.append(texts)
+    for i, text in enumerate(asked):
+      found.append(
+        {
+          'scene': int(shown.scenes.index_N[i]),
+          'asked': text,
+          'source': names[shown.label[s.factor][i]],
+          'target': names[target],
+          'before': written[0][i],
+          'after': written[1][i],
+        }
+      )
+  return found
+
+
+def names_it(word: str, text: str) -> bool:
+  """Whether a word stands in a text: the judge of rollouts."""
+  return f' {word.lower()} ' in f' {text.lower()} '

@@ -1,0 +1,258 @@
+"""What directions do to answers and to captions, at one site of one layer.
+
+Efficacy is the probability of the target's letter, over scenes of other
+classes; damage the rise of the negative log-likelihood of captions of other
+scenes, in nats per token. Strengths are in units of the mean length of an image
+token at the layer.
+"""
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+import dataclasses
+import os
+
+import numpy as np
+
+from saejax.analysis import steering
+from saejax.data import scenes as scenes_lib
+from saejax.pipeline import onward
+from saejax.pipeline import steering_scenes
+from saejax.store import files
+
+PARTS = 'parts'
+_LEAST_DAMAGE = 0.01  # Nats per token: less is none, and cannot be matched.
+Arrays = dict[str, np.ndarray]
+Prefixes = list[tuple[onward.Prefix, int]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+  """A model, where it is edited, and the scenes it is asked about.
+
+  Attributes:
+    asker: the model and how it is asked.
+    world: of the scenes.
+    factor: whose classes are steered.
+    layer: whose input is edited.
+    norm: the unit of strengths.
+    strength_K: strengths, rising.
+    asked: scenes that are asked about, by split.
+    told: scenes whose captions are told, by split.
+    images: of each class, that are asked about.
+  """
+
+  asker: steering_scenes.Asker
+  world: scenes_lib.World
+  factor: str
+  layer: int
+  norm: float
+  strength_K: np.ndarray
+  asked: Mapping[str, steering_scenes.Shown]
+  told: Mapping[str, steering_scenes.Shown]
+  images: int
+
+  def sources(self, split: str, target: int) -> steering_scenes.Shown:
+    """Scenes of other classes than the target."""
+    shown = self.asked[split]
+    others_n = np.flatnonzero(shown.label[self.factor] != target)
+    return shown.take(others_n[: self.images])
+
+  def scaled(self, unit_ND: np.ndarray, strength: np.ndarray) -> np.ndarray:
+    """What is added, at a strength for all, or at one for each."""
+    strength_N1 = np.broadcast_to(strength, (len(unit_ND),))[:, None]
+    return (self.norm * strength_N1 * unit_ND).astype(np.float32)
+
+  def ladder(self, unit_ND: np.ndarray) -> np.ndarray:
+    """Every direction at every strength, [N·K, D]."""
+    every = [
+      self.scaled(v_D[None], k) for v_D in unit_ND for k in self.strength_K
+    ]
+    return np.concatenate(every)
+
+
+@dataclasses.dataclass(frozen=True)
+class Question:
+  """Rows of one target, as they enter the layer.
+
+  Attributes:
+    prefixes: of all rows.
+    choices: what is asked.
+    group_r: the scene of each row.
+  """
+
+  prefixes: Prefixes
+  choices: steering_scenes.Choices
+  group_r: np.ndarray
+
+
+def ask(
+  s: Subject,
+  site: str,
+  shown: steering_scenes.Shown,
+  factor: str,
+  target: int | None,
+) -> Question:
+  """Reads questions with options up to the layer."""
+  choices = steering_scenes.choices(
+    shown, factor, target, s.world, s.asker.letters
+  )
+  batches = s.asker.asked(shown, choices)
+  return Question(
+    prefixes=onward.begin_all(s.asker.model, batches, s.layer, site),
+    choices=choices,
+    group_r=shown.scenes.index_N[choices.scene_n],
+  )
+
+
+def chances(s: Subject, q: Question, added_ND: np.ndarray) -> np.ndarray:
+  """Probability of every letter, [N, rows, O]."""
+  return onward.chances(
+    s.asker.model, q.prefixes, s.layer, added_ND, s.asker.letter_ids()
+  )
+
+
+def of_target(q: Question, chance_NrO: np.ndarray) -> np.ndarray:
+  """Probability of the target's letter, [N, rows]."""
+  at = q.choices.target_n[None, :, None]
+  return np.take_along_axis(chance_NrO, at, axis=2)[..., 0]
+
+
+def says(place_n: np.ndarray, chance_NrO: np.ndarray) -> np.ndarray:
+  """Whether the likeliest letter is the one at some place, [N, rows]."""
+  return chance_NrO.argmax(2) == place_n[None]
+
+
+def damage(
+  s: Subject, told: Prefixes, added_ND: np.ndarray, base_r: np.ndarray
+) -> np.ndarray:
+  """Rise of the captions' NLL, nats per token over all rows: [N]."""
+  nats_Nr = onward.nats(s.asker.model, told, s.layer, added_ND)
+  return (nats_Nr - base_r[None]).sum(1) / onward.lengths(told).sum()
+
+
+def kept(out: str, name: str, make: Callable[[], Arrays]) -> Arrays:
+  """Arrays of a part of the work: from its file, or made and written."""
+  path = os.path.join(out, PARTS, f'{name}.safetensors')
+  if os.path.exists(path):
+    return {k: np.array(v) for k, v in files.map_arrays(path).items()}
+  found = make()
+  os.makedirs(os.path.dirname(path), exist_ok=True)
+  files.write_arrays(path, found)
+  return found
+
+
+def measure_damage(
+  s: Subject, site: str, unit: Mapping[str, np.ndarray], null_ND: np.ndarray
+) -> Arrays:
+  """Damage at every strength, by kind of direction.
+
+  Returns:
+    `val/KIND` [C, K]; `test/KIND` [C, K, rows] by scene, beside `test.tokens`
+    and `test.group` [rows]; `val/null` [N, K]. NaN of classes without a
+    direction.
+  """
+  found: Arrays = {}
+  k, zero_1D = len(s.strength_K), np.zeros((1, null_ND.shape[1]), np.float32)
+  for split in ('val', 'test'):
+    batches = s.asker.captioned(s.told[split], s.world)
+    told = onward.begin_all(s.asker.model, batches, s.layer, site)
+    base_r = onward.nats(s.asker.model, told, s.layer, zero_1D)[0]
+    tokens_r = onward.lengths(told)
+    for kind, unit_CD in unit.items():
+      added = np.nan_to_num(s.ladder(unit_CD))
+      nats = onward.nats(s.asker.model, told, s.layer, added) - base_r[None]
+      nats_CKr = nats.reshape(len(unit_CD), k, -1)
+      nats_CKr[~np.isfinite(unit_CD).all(1)] = np.nan
+      found[f'{split}/{kind}'] = (
+        nats_CKr.sum(2) / tokens_r.sum() if split == 'val' else nats_CKr
+      )
+    if split == 'val':
+      found['val/null'] = damage(s, told, s.ladder(null_ND), base_r).reshape(
+        -1, k
+      )
+    else:
+      found |= {
+        'test.tokens': tokens_r,
+        'test.group': s.told[split].scenes.index_N,
+      }
+  return {name: np.array(a, order='C') for name, a in found.items()}
+
+
+def _matched(s: Subject, damage_NK: np.ndarray, asked: float, own: float):
+  """Strengths at which directions do some damage; `own` where it is none."""
+  if asked < _LEAST_DAMAGE:
+    return np.full(len(damage_NK), own)
+  return steering.strength_at(damage_NK, s.strength_K, asked)
+
+
+def measure_class(
+  s: Subject,
+  site: str,
+  target: int,
+  classes: Sequence[int],
+  unit: Mapping[str, np.ndarray],
+  null_ND: np.ndarray,
+  harm: Arrays,
+  tested: str,
+  budget: float,
+) -> Arrays:
+  """What directions of one class do, and directions that are not its own.
+
+  The strength is the one of largest effect on val among those that do little
+  damage there; then all is measured on test.
+
+  Args:
+    s: who is asked.
+    site: of `onward.SITES`.
+    target: the class.
+    classes: all that are steered.
+    unit: directions by kind.
+    null_ND: directions by chance.
+    harm: of `measure_damage`.
+    tested: the kind that is held against chance.
+    budget: damage that a strength may do, nats per token.
+
+  Returns:
+    `chosen/KIND` the strength's index, `chance/KIND` [K, rows] and
+    `flip/KIND` [K, rows] on test, `base`, `right` and `group` [rows]; `null`
+    [N] and `wrong` [classes] mean changes of the target's probability, and
+    `null.strength` [N].
+  """
+  found: Arrays = {}
+  d = null_ND.shape[1]
+  zero_1D = np.zeros((1, d), np.float32)
+  q = ask(s, site, s.sources('val', target), s.factor, target)
+  base = of_target(q, chances(s, q, zero_1D)).mean()
+  for kind, unit_CD in unit.items():
+    chance = of_target(q, chances(s, q, s.ladder(unit_CD[target][None])))
+    found[f'chosen/{kind}'] = np.array(
+      steering.best_strength(
+        chance.mean(1) - base, harm[f'val/{kind}'][target], budget
+      )
+    )
+  q = ask(s, site, s.sources('test', target), s.factor, target)
+  start = chances(s, q, zero_1D)
+  found |= {
+    'base': of_target(q, start)[0],
+    'right': says(q.choices.truth_n, start)[0].astype(np.uint8),
+    'group': q.group_r,
+  }
+  for kind, unit_CD in unit.items():
+    chance = chances(s, q, s.ladder(unit_CD[target][None]))
+    found[f'chance/{kind}'] = of_target(q, chance)
+    found[f'flip/{kind}'] = says(q.choices.target_n, chance).astype(np.uint8)
+  effect = lambda added: (
+    of_target(q, chances(s, q, added)).mean(1) - found['base'].mean()
+  )
+  at = int(found[f'chosen/{tested}'])
+  asked, own = harm[f'val/{tested}'][target, at], s.strength_K[at]
+  strength_N = _matched(s, harm['val/null'], asked, own)
+  found |= {
+    'null': effect(s.scaled(null_ND, strength_N)),
+    'null.strength': strength_N,
+  }
+  others = [c for c in classes if c != target]
+  strength_c = _matched(s, harm[f'val/{tested}'][others], asked, own)
+  found['wrong'] = effect(s.scaled(unit[tested][others], strength_c))
+  return {name: np.array(a, order='C') for name, a in found.items()}

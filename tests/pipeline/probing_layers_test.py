@@ -1,0 +1,182 @@
+"""Probes find a class where it was planted, and nowhere else."""
+
+import csv
+import os
+import tempfile
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import jax
+import numpy as np
+
+from saejax import errors
+from saejax import io
+from saejax import nn
+from saejax import results
+from saejax import store as store_lib
+from saejax.data import scenes
+from saejax.pipeline import probing_layers
+from saejax.pipeline import probing_rows
+from saejax.pipeline import probing_tasks
+from tests.pipeline import layered
+
+Config = probing_tasks.ProbeConfig
+
+
+class ProbeTest(parameterized.TestCase):
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    folder = cls.enterClassContext(tempfile.TemporaryDirectory())
+    cls.store = layered.write(os.path.join(folder, 'tokens'))
+    cls.pooled = layered.write(os.path.join(folder, 'pooled'), pool=True)
+    cls.sae = os.path.join(folder, 'sae')
+    # An SAE whose first concepts are the classes.
+    sae = nn.ARCHITECTURES['relu'](d=layered.D, s=16, k=2)
+    variables = sae.init(jax.random.key(0), method=lambda module: module.w_dec)
+    w_SD = np.zeros((16, layered.D), np.float32)
+    w_SD[: layered.CLASSES] = layered.directions()
+    params = variables['params'] | {'w_enc': w_SD, 'w_dec': w_SD}
+    io.save(cls.sae, sae, {**variables, 'params': params})
+
+  def test_a_planted_class_is_told_where_it_is(self):
+    config = Config(probes=('means', 'multinomial'))
+    found = probing_layers.probe(self.store, config).entries
+    for kind in config.probes:
+      at = f'probe/class/{kind}'
+      self.assertEqual(found[f'{at}/layer01/top1']['value'], 1)
+      self.assertGreater(found[f'{at}/layer01/auroc']['value'], 0.99)
+      self.assertEqual(found[f'{at}/best/layer']['value'], 1)
+      self.assertLess(found[f'{at}/layer00/top1']['value'], 0.7)
+      entry = found[f'{at}/layer01/top1/shuffled']
+      self.assertLess(entry['low'], 1 / 3 + 1e-9)
+      self.assertLess(entry['high'], 0.8)
+      self.assertAlmostEqual(found[f'{at}/layer01/top1/p']['value'], 1 / 11)
+      area = found[f'{at}/layer01/auroc/shuffled']
+      self.assertBetween(0.5, area['low'], area['high'])
+
+  def test_pooled_rows_and_tokens_have_the_same_classes(self):
+    config = Config(probes=('means',), shuffles=2)
+    pooled = probing_layers.probe(self.pooled, config).entries
+    self.assertEqual(pooled['probe/colour/means/layer01/top1']['value'], 1)
+    ours = probing_layers.probe(self.store, config).entries
+    self.assertEqual(
+      ours['probe/class/means/layer00/top1']['value'],
+      pooled['probe/colour/means/layer00/top1']['value'],
+    )
+    tokens = probing_layers.probe(
+      self.store, Config(probes=('means',), shuffles=2, tokens=True)
+    ).entries['probe/class/means/layer01/top1']
+    self.assertEqual(tokens['n'], 24 * layered.TOKENS)
+    self.assertLess(tokens['value'], 1)
+
+  @parameterized.parameters(('text', 'image'), ('image', 'text'))
+  def test_a_probe_carries_over_where_directions_are_shared(self, fit, seen):
+    config = Config(
+      probes=('means',), shuffles=2, train_stream=fit, test_stream=seen
+    )
+    found = probing_layers.probe(self.store, config).entries
+    at = 'probe/class/means'
+    self.assertGreater(found[f'{at}/layer01/top1']['value'], 0.95)
+    self.assertLess(found[f'{at}/layer00/top1']['value'], 0.7)
+
+  def test_codes_are_read_token_by_token(self):
+    config = Config(probes=('sparse',), shuffles=2, layers=(1,))
+    found = probing_layers.probe(
+      self.store, config, {1: self.sae}, [self.pooled]
+    )
+    at = 'probe/class/sparse/layer01.sae'
+    self.assertEqual(found.entries[f'{at}/top1']['value'], 1)
+    self.assertLessEqual(
+      found.entries[f'{at}/columns']['value'], layered.CLASSES
+    )
+    store = store_lib.Store(self.store)
+    stream = store['layer01.image']
+    rows = probing_rows.read(
+      stream, 'test', read_rows=probing_rows.coder(*io.load(self.sae), stream)
+    )
+    x_nD = stream.take(stream.rows('test'))
+    z = np.maximum(x_nD @ layered.directions().T, 0)
+    np.testing.assert_allclose(
+      rows.x_nD[:, : layered.CLASSES],
+      z.reshape(-1, layered.TOKENS, layered.CLASSES).mean(1),
+      rtol=1e-4,
+      atol=1e-5,
+    )
+
+  def test_references_stand_beside_and_are_no_layer(self):
+    config = Config(probes=('means',), shuffles=2, layers=(0,))
+    found = probing_layers.probe(self.pooled, config, references=[self.pooled])
+    names = {line['site'] for line in found.lines}
+    self.assertEqual(
+      names, {'layer00', 'pooled.layer00.image', 'pooled.layer01.image'}
+    )
+    self.assertEqual(found.entries['probe/colour/means/best/layer']['value'], 0)
+
+  def test_what_is_written_can_be_read(self):
+    out = self.create_tempdir().full_path
+    config = Config(probes=('means',), shuffles=2)
+    found = probing_layers.probe(self.store, config)
+    found.write(out)
+    self.assertEqual(results.read(out), found.entries)
+    with open(os.path.join(out, 'probes.csv'), encoding='utf-8') as f:
+      self.assertLen(list(csv.DictReader(f)), 2)
+    for ending in ('png', 'svg', 'csv'):
+      self.assertTrue(
+        os.path.exists(os.path.join(out, 'figures', f'probes.{ending}'))
+      )
+
+  def test_the_same_seed_gives_the_same_numbers(self):
+    config = Config(probes=('sparse',), shuffles=2, layers=(1,))
+    a, b = (probing_layers.probe(self.store, config).entries for _ in '12')
+    self.assertEqual(a, b)
+
+  @parameterized.parameters(
+    ({'train_stream': 'sound'}, {}, 'no streams layerNN.sound and none'),
+    ({'layers': (7,)}, {}, 'has no layer 7 of image; it has 0, 1'),
+    ({'labels': ('size',)}, {}, "no factor 'size'; it has class"),
+    ({}, {3: 'sae'}, 'has no layer 3 of image'),
+  )
+  def test_a_mistake_is_told(self, changes, saes, message):
+    saes = dict.fromkeys(saes, self.sae)
+    with self.assertRaisesRegex(errors.UserError, message):
+      probing_layers.probe(self.store, Config(**changes), saes)
+
+  def test_an_sae_does_not_read_means(self):
+    with self.assertRaisesRegex(errors.UserError, 'without --pool'):
+      probing_layers.probe(self.pooled, Config(layers=(1,)), {1: self.sae})
+
+
+class LabelsTest(absltest.TestCase):
+  def test_factors_of_scenes_are_known_without_labels(self):
+    path = os.path.join(self.create_tempdir().full_path, 'store')
+    n = 40
+    about = {'name': 'scenes', 'n': n, 'seed': 3, 'captions': 'partial',
+             'texts': 1, 'splits': [0.9, 0.05, 0.05]}  # fmt: skip
+    spec = store_lib.StreamSpec(d=2)
+    writer = store_lib.StoreWriter(
+      path, {'layer00.image': spec}, {'dataset': about}
+    )
+    pair_N = np.repeat(np.arange(n), 2)
+    columns = {'group': pair_N, 'pair': pair_N, 'split': pair_N * 0}
+    writer.write('layer00.image', 0, np.ones((2 * n, 2), np.float32), columns)
+    writer.finish()
+    store = store_lib.Store(path)
+    found = probing_rows.classes(store, store['layer00.image'])
+    drawn = scenes.sample(scenes.World(seed=3), np.arange(n))
+    np.testing.assert_array_equal(
+      found['background'].label_N[::2], drawn.background_N
+    )
+    alone = drawn.count_N == 1
+    np.testing.assert_array_equal(
+      found['shape'].label_N[1::2][alone], drawn.shape_NO[alone, 0]
+    )
+    several = (drawn.count_N == 2) & (
+      drawn.shape_NO[:, 0] != drawn.shape_NO[:, 1]
+    )
+    self.assertTrue((found['shape'].label_N[::2][several] == -1).all())
+    self.assertNotIn('pair', found)
+
+
+if __name__ == '__main__':
+  absltest.main()
