@@ -49,12 +49,20 @@ Where = Callable[[Tokens], Any]
 Dictionary = Callable[[Any, Any], tuple[Any, Any]]
 
 
-def tokens_of(ids_BT: Any, mask_BU: Any, image_id: int) -> Tokens:
-  """What stands at the last T of U positions; a mask of None is all ones."""
+def tokens_of(ids_BT: Any, mask_BU: Any, image_id: int, before: int = 0):
+  """What stands at the T positions of a forward.
+
+  Args:
+    ids_BT: their token ids.
+    mask_BU: what is no padding, of all positions so far; None for all.
+    image_id: of the positions that an image fills.
+    before: how many positions there were before, padding included.
+  """
   import torch
 
-  mask_BU = torch.ones_like(ids_BT) if mask_BU is None else mask_BU
-  t = ids_BT.shape[1]
+  b, t = ids_BT.shape
+  if mask_BU is None:
+    mask_BU = torch.ones(b, before + t, device=ids_BT.device)
   real_BT = mask_BU[:, -t:].bool()
   position_BU = mask_BU.long().cumsum(1) - 1
   return Tokens(
@@ -63,6 +71,14 @@ def tokens_of(ids_BT: Any, mask_BU: Any, image_id: int) -> Tokens:
     is_image_BT=(ids_BT == image_id) & real_BT,
     is_real_BT=real_BT,
   )
+
+
+def _before(kwargs: Mapping[str, Any]) -> int:
+  """How many positions the cache of keys has; its name depends on a version."""
+  for name in ('cache', 'past_key_values'):
+    if kwargs.get(name) is not None:
+      return int(kwargs[name].get_seq_length())
+  return 0
 
 
 def _image_id(config: Any) -> int:
@@ -98,12 +114,12 @@ def edited(
 
   def note(module, args, kwargs):
     ids_BT = args[0] if args else kwargs['input_ids']
-    mask_BU = kwargs.get('attention_mask')
-    now['tokens'] = tokens_of(ids_BT, mask_BU, _image_id(module.config))
-    # New tokens come one at a time, and none is the first of its row; a cache
-    # of theirs may come without a mask.
-    later = mask_BU is not None and mask_BU.shape[1] > ids_BT.shape[1]
-    now['edits'] = step_edits if later else edits
+    # A mask of ones may be left out, so that it does not tell what is new.
+    before = _before(kwargs)
+    now['tokens'] = tokens_of(
+      ids_BT, kwargs.get('attention_mask'), _image_id(module.config), before
+    )
+    now['edits'] = step_edits if before else edits
 
   def hook(layer: int):
     def change(module, args, kwargs):
@@ -181,7 +197,7 @@ def chain(*edits: Edit) -> Edit:
 def _like(array: Any, x: Any, dtype: Any = None) -> Any:
   import torch
 
-  array = array if isinstance(array, torch.Tensor) else np.asarray(array)
+  array = array if isinstance(array, torch.Tensor) else np.array(array)
   return torch.as_tensor(array).to(x.device, dtype or x.dtype)
 
 
