@@ -173,6 +173,26 @@ class SharingTest(parameterized.TestCase):
       with self.assertRaisesRegex(errors.UserError, message):
         sharing.sharing(*given, CONFIG)
 
+  def test_means_over_positions_are_no_tokens(self):
+    path = self.path('pooled')
+    data = planted.sample(60)
+    streams = {
+      name: store_lib.StreamSpec(d=planted_contexts.D)
+      for name in planted_contexts.STREAMS
+    }
+    writer = store_lib.StoreWriter(path, streams, {})
+    ids = {k: np.arange(60) for k in ('group', 'pair')}
+    ids['split'] = np.full(60, 2)
+    for name in streams:
+      writer.write(name, 0, data.image_ND[:, : planted_contexts.D], ids)
+    writer.finish()
+    found = sharing.sharing(path, [], CONFIG)
+    self.assertAlmostEqual(
+      found.entries[f'{LAYER}/image-text/cka']['value'], 1, places=5
+    )
+    with self.assertRaisesRegex(errors.UserError, 'holds means over positions'):
+      sharing.sharing(path, [self.path('sae')], CONFIG)
+
 
 class EqualiseTest(absltest.TestCase):
   def test_an_example_has_as_many_tokens_everywhere(self):
