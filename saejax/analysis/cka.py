@@ -116,34 +116,40 @@ def permuted_overlap(
   return np.array(found)
 
 
+def _class_means(x_ND: np.ndarray, label_RNC: np.ndarray) -> np.ndarray:
+  """Mean row of each class in each draw, in one matmul: [R, C, D]."""
+  r, n, c = label_RNC.shape
+  label_KN = label_RNC.transpose(0, 2, 1).reshape(r * c, n).astype(np.float64)
+  with np.errstate(invalid='ignore', divide='ignore'):
+    mean_KD = (label_KN @ x_ND) / label_KN.sum(1, keepdims=True)
+  return mean_KD.reshape(r, c, -1)
+
+
 def class_cosines(
   x_ND: np.ndarray,
   y_ND: np.ndarray,
-  label_x_NC: np.ndarray,
-  label_y_NC: np.ndarray,
+  label_x_RNC: np.ndarray,
+  label_y_RNC: np.ndarray,
 ) -> np.ndarray:
-  """Cosine of each class's mean in both, about the modality's mean: [C].
+  """Cosine of each class's mean in both, about the modality's mean: [R, C].
 
   Args:
     x_ND: rows of one modality.
     y_ND: rows of the other.
-    label_x_NC: how often an example counts for a class, in x; 0 for not.
-    label_y_NC: likewise in y.
+    label_x_RNC: how often an example counts for a class in x, in each of R
+      draws; 0 for not.
+    label_y_RNC: likewise in y.
 
   Returns:
     NaN where a class is nowhere.
   """
-  means = []
-  for rows_ND, label_NC in ((x_ND, label_x_NC), (y_ND, label_y_NC)):
-    rows_ND = np.asarray(rows_ND, np.float64)
-    label_NC = np.asarray(label_NC, np.float64)
-    count_C1 = label_NC.sum(0)[:, None]
-    with np.errstate(invalid='ignore', divide='ignore'):
-      means.append((label_NC.T @ (rows_ND - rows_ND.mean(0))) / count_C1)
-  a_CD, b_CD = means
-  norm_C = np.linalg.norm(a_CD, axis=1) * np.linalg.norm(b_CD, axis=1)
+  a_RCD, b_RCD = (
+    _class_means(np.asarray(rows, np.float64) - rows.mean(0), label)
+    for rows, label in ((x_ND, label_x_RNC), (y_ND, label_y_RNC))
+  )
+  norm_RC = np.linalg.norm(a_RCD, axis=-1) * np.linalg.norm(b_RCD, axis=-1)
   with np.errstate(invalid='ignore', divide='ignore'):
-    return np.where(norm_C > 0, (a_CD * b_CD).sum(1) / norm_C, np.nan)
+    return np.where(norm_RC > 0, (a_RCD * b_RCD).sum(-1) / norm_RC, np.nan)
 
 
 def weights(n: int, draws: int = DRAWS, seed: int = 0) -> np.ndarray:

@@ -17,6 +17,7 @@ PAIRS = (('image', 'caption'), ('image', 'text'), ('caption', 'text'))
 CEILING = 'text halves'
 MEASURES = ('cka', 'knn', 'class_cosine')
 PERMUTED = '95 % of permuted examples'
+_CELLS = 1 << 22  # Of draws' labels held at once.
 _LEAST_CLASS = 10  # Examples of a class, on both sides.
 Entries = dict[str, dict[str, Any]]
 
@@ -97,20 +98,27 @@ def _class_cosine(x_ND, y_ND, label_x, label_y, settings) -> Measured | None:
   enough = np.minimum(label_x.sum(0), label_y.sum(0)) >= _LEAST_CLASS
   if not enough.any():
     return None
-  a, b = label_x[:, enough].astype(float), label_y[:, enough].astype(float)
-  x_ND, y_ND = x_ND - x_ND.mean(0), y_ND - y_ND.mean(0)
-  mean = lambda *given: float(np.nanmean(cka.class_cosines(*given)))
-  weight_RN = cka.weights(len(x_ND), settings.draws, settings.seed)
+  a_NC, b_NC = label_x[:, enough], label_y[:, enough]
+  mean = lambda a, b: np.nanmean(cka.class_cosines(x_ND, y_ND, a, b), axis=1)
+  n, draws = len(x_ND), settings.draws
   rng = np.random.default_rng(settings.seed)
-  order = lambda: rng.permutation(len(y_ND))
+  # Rows of y in another order are its labels in another.
+  order_RN = np.stack([rng.permutation(n) for _ in range(draws)])
+  weight_RN = cka.weights(n, draws, settings.seed)
+  resampled, permuted = [], []
+  step = max(_CELLS // a_NC.size, 1)
+  for start in range(0, draws, step):
+    w_rN1 = weight_RN[start : start + step, :, None]
+    resampled.append(mean(a_NC * w_rN1, b_NC * w_rN1))
+    order_rN = order_RN[start : start + step]
+    same = np.broadcast_to(a_NC, (len(order_rN), *a_NC.shape))
+    permuted.append(mean(same, b_NC[order_rN]))
   return Measured(
-    mean(x_ND, y_ND, a, b),
-    np.array([
-      mean(x_ND, y_ND, a * w[:, None], b * w[:, None]) for w in weight_RN
-    ]),
-    np.array([mean(x_ND, y_ND[order()], a, b) for _ in weight_RN]),
-    len(x_ND),
-  )  # fmt: skip
+    float(mean(a_NC[None], b_NC[None])[0]),
+    np.concatenate(resampled),
+    np.concatenate(permuted),
+    n,
+  )
 
 
 def measure(

@@ -119,18 +119,30 @@ class ClassesTest(absltest.TestCase):
     x = label @ direction + rng.normal(size=(N, D)) + 5
     y = label @ direction + rng.normal(size=(N, D)) - 5
     other = label @ rng.normal(size=(5, D)) + rng.normal(size=(N, D))
-    self.assertGreater(cka.class_cosines(x, y, label, label).min(), 0.6)
-    far = cka.class_cosines(x, other, label, label)
+    same = np.stack([label, 3 * label])
+    found = cka.class_cosines(x, y, same, same)
+    self.assertGreater(found.min(), 0.6)
+    np.testing.assert_allclose(found[0], found[1])
+    # By hand, of the first class.
+    mean = lambda rows: rows[label[:, 0]].mean(0) - rows.mean(0)
+    a, b = mean(x), mean(y)
+    cosine = a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+    self.assertAlmostEqual(found[0, 0], cosine)
+    far = cka.class_cosines(x, other, label[None], label[None])
     self.assertLess(np.abs(far).mean(), 0.3)
-    shuffled = cka.class_cosines(x, y[rng.permutation(N)], label, label)
-    self.assertLess(np.abs(shuffled.mean()), 0.2)
+    order = rng.permutation(N)
+    moved = cka.class_cosines(x, y[order], label[None], label[None])
+    self.assertLess(np.abs(moved.mean()), 0.2)
+    # Rows in another order are labels in another.
+    back = cka.class_cosines(x, y, label[None], label[np.argsort(order)][None])
+    np.testing.assert_allclose(moved, back)
 
   def test_a_class_that_is_nowhere_is_undefined(self):
     label = np.zeros((N, 2), bool)
     label[:9, 0] = True
-    found = cka.class_cosines(rows(0), rows(0), label, label)
-    np.testing.assert_array_equal(np.isnan(found), [False, True])
-    self.assertAlmostEqual(found[0], 1)
+    found = cka.class_cosines(rows(0), rows(0), label[None], label[None])
+    np.testing.assert_array_equal(np.isnan(found), [[False, True]])
+    self.assertAlmostEqual(found[0, 0], 1)
 
 
 if __name__ == '__main__':
