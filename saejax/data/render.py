@@ -1,5 +1,7 @@
 """Draws scenes: signed distances to images, in NumPy."""
 
+import dataclasses
+
 import numpy as np
 
 from saejax.data import scenes as scenes_lib
@@ -89,13 +91,28 @@ def _backgrounds(scenes: scenes_lib.Scenes, side: int) -> np.ndarray:
   return image_NHW3
 
 
-def _paint(image_NHW3, scenes: scenes_lib.Scenes, o: int) -> None:
-  """Draws object `o` of every scene that has it, in place."""
-  side = image_NHW3.shape[1]
+@dataclasses.dataclass(frozen=True)
+class _Windows:
+  """Object `o` of the scenes that have it, in a window of each.
+
+  Coordinates are of the object, in units of its radius; distances to its
+  outline, in pixels, are negative inside.
+  """
+
+  rows_n: np.ndarray
+  at: tuple[np.ndarray, np.ndarray, np.ndarray]  # Of its pixels in images.
+  x_nww: np.ndarray
+  y_nww: np.ndarray
+  distance_nww: np.ndarray
+
+  @property
+  def inside_nww(self) -> np.ndarray:
+    return np.clip(0.5 - self.distance_nww, 0, 1)  # A pixel of soft edge.
+
+
+def _windows(scenes: scenes_lib.Scenes, o: int, side: int) -> _Windows:
   w = round(_WINDOW * side)
   rows_n = np.flatnonzero(scenes.drawn_NO[:, o])
-  if not len(rows_n):
-    return
   centre_n2 = scenes.centre_NO2[rows_n, o].astype(np.float32) * side
   corner_n2 = np.clip(np.round(centre_n2 - w / 2).astype(int), 0, side - w)
   alone_n = np.where(scenes.count_N[rows_n] == 1, _ALONE, 1.0)
@@ -114,9 +131,33 @@ def _paint(image_NHW3, scenes: scenes_lib.Scenes, o: int) -> None:
   for i, shape in enumerate(scenes_lib.SHAPES):
     is_n = scenes.shape_NO[rows_n, o] == i
     distance_nww[is_n] = _DISTANCE[shape](x_nww[is_n], y_nww[is_n])
-  distance_nww *= radius_n11  # Now in pixels: one pixel of soft edge.
-  inside_nww = np.clip(0.5 - distance_nww, 0, 1)
-  core_nww = np.clip(-0.7 - distance_nww, 0, 1)  # Within the outline.
+  at = (
+    rows_n[:, None, None],
+    corner_n2[:, 1:, None] + np.arange(w)[None, :, None],
+    corner_n2[:, :1, None] + np.arange(w)[None, None, :],
+  )
+  return _Windows(rows_n, at, x_nww, y_nww, distance_nww * radius_n11)
+
+
+def masks(scenes: scenes_lib.Scenes, side: int = 48) -> np.ndarray:
+  """Where each object is drawn: bool [N, O, H, W], its outline included."""
+  n = len(scenes.index_N)
+  found = np.zeros((n, scenes_lib.MAX_OBJECTS, side, side), bool)
+  for o in range(scenes_lib.MAX_OBJECTS):
+    of = _windows(scenes, o, side)
+    if len(of.rows_n):
+      found[:, o][of.at] = of.inside_nww >= 0.5
+  return found
+
+
+def _paint(image_NHW3, scenes: scenes_lib.Scenes, o: int) -> None:
+  """Draws object `o` of every scene that has it, in place."""
+  of = _windows(scenes, o, image_NHW3.shape[1])
+  rows_n, x_nww, y_nww = of.rows_n, of.x_nww, of.y_nww
+  if not len(rows_n):
+    return
+  inside_nww = of.inside_nww
+  core_nww = np.clip(-0.7 - of.distance_nww, 0, 1)  # Within the outline.
 
   pattern_n = scenes.pattern_NO[rows_n, o]
   shade_nww = np.ones_like(x_nww)
@@ -129,14 +170,11 @@ def _paint(image_NHW3, scenes: scenes_lib.Scenes, o: int) -> None:
   colour_n3 = palette[scenes.colour_NO[rows_n, o]]
   colour_n3 = colour_n3 + scenes.tint_NO3[rows_n, o].astype(np.float32)
   fill_nww3 = (shade_nww * core_nww)[..., None] * colour_n3[:, None, None]
-  at = (
-    rows_n[:, None, None],
-    corner_n2[:, 1:, None] + np.arange(w)[None, :, None],
-    corner_n2[:, :1, None] + np.arange(w)[None, None, :],
-  )
   fill_nww3 += (1 - core_nww)[..., None] * np.float32(24)
-  below_nww3 = image_NHW3[at]
-  image_NHW3[at] = below_nww3 + inside_nww[..., None] * (fill_nww3 - below_nww3)
+  below_nww3 = image_NHW3[of.at]
+  image_NHW3[of.at] = below_nww3 + inside_nww[..., None] * (
+    fill_nww3 - below_nww3
+  )
 
 
 def _light(image_NHW3, scenes: scenes_lib.Scenes) -> None:

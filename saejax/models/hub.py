@@ -87,6 +87,31 @@ def resolve(
   return Resolved(cached, model, os.path.basename(cached))
 
 
+def config_file(
+  model: str, revision: str | None = None, offline: bool = False
+) -> str:
+  """The `config.json` of a model on the hub, and nothing else of it.
+
+  Raises:
+    UserError: as `resolve`.
+  """
+  _check_id(model)
+  cached = _cached(model, revision)
+  if cached:
+    return os.path.join(cached, _CONFIG)
+  if offline or constants.HF_HUB_OFFLINE:
+    raise errors.UserError(
+      f'{_called(model, revision)} is not in the cache '
+      f'{constants.HF_HUB_CACHE}, and the network is not asked: run once '
+      'without offline, or give a folder.'
+    )
+  try:
+    with _quiet():
+      return huggingface_hub.hf_hub_download(model, _CONFIG, revision=revision)
+  except _FAILURES as e:
+    raise errors.UserError(_why(e, model, revision)) from e
+
+
 def _called(model: str, revision: str | None) -> str:
   return f'{model} at revision {revision}' if revision else model
 

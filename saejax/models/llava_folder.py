@@ -22,6 +22,7 @@ from saejax.models import folder
 from saejax.models import hub
 from saejax.models import llama
 from saejax.models import llava_next
+from saejax.models import llava_sharding
 from saejax.models import texts
 from saejax.models import tiles
 from saejax.models import weights
@@ -50,7 +51,7 @@ class LLaVA:
 
   Attributes:
     module: `module.dtype` is what it computes in.
-    params: on the mesh, if `load` was given one.
+    params: on the mesh, if `load` was given one; None of `describe`.
     tokenizer: the model's own.
     processor: of images, of `transformers`, which works with Pillow.
     ends: tokens that end an answer.
@@ -102,6 +103,40 @@ def read(
   Raises:
     UserError: a row has not as many image tokens as images.
   """
+  layout = config.layout
+  tokens, source_BT, used = lay_out(config, ids, images)
+  if not used:
+    return Inputs(tokens=tokens, image=None)
+  tile_NHWC = np.zeros(
+    (_up(used, _TILES), layout.side, layout.side, 3), np.float32
+  )
+  every = [image for of_row in images for image in of_row]
+  tile_NHWC[:used] = _tiles(processor, every, layout)
+  newline = len(tile_NHWC) * layout.patches**2
+  image = llava_next.Image(
+    tile_NHWC=tile_NHWC, source_BT=np.where(source_BT == -2, newline, source_BT)
+  )
+  return Inputs(tokens=tokens, image=image)
+
+
+def lay_out(
+  config: llava_next.LlavaNextConfig,
+  ids: Sequence[Sequence[int]],
+  images: Sequence[Sequence[Image.Image]],
+) -> tuple[llama.Tokens, np.ndarray, int]:
+  """What stands at each position of a batch, without a look at the images.
+
+  Args:
+    config: of the model.
+    ids: token ids of each row, with one image token an image.
+    images: of each row.
+
+  Returns:
+    Tokens, the sources [B, T] of `tiles.pack`, and how many tiles they count.
+
+  Raises:
+    UserError: a row has not as many image tokens as images.
+  """
   sizes = [[(i.height, i.width) for i in of_row] for of_row in images]
   image_id, layout = config.image_token_index, config.layout
   try:
@@ -115,18 +150,7 @@ def read(
     ids_BT[b, : len(row)] = row
     source_BT[b, : len(row)] = source
   tokens = llama.tokens_of(ids_BT, [len(row) for row in rows], image_id)
-  if not used:
-    return Inputs(tokens=tokens, image=None)
-  tile_NHWC = np.zeros(
-    (_up(used, _TILES), layout.side, layout.side, 3), np.float32
-  )
-  every = [image for of_row in images for image in of_row]
-  tile_NHWC[:used] = _tiles(processor, every, layout)
-  newline = len(tile_NHWC) * layout.patches**2
-  image = llava_next.Image(
-    tile_NHWC=tile_NHWC, source_BT=np.where(source_BT == -2, newline, source_BT)
-  )
-  return Inputs(tokens=tokens, image=image)
+  return tokens, source_BT, used
 
 
 def _up(n: int, multiple: int) -> int:
@@ -191,6 +215,26 @@ def load(
   Raises:
     UserError: something is missing or does not fit.
   """
+  found, path = describe(model, revision=revision, offline=offline, dtype=dtype)
+  shapes = abstract_params(found.module)
+  params = weights.load(
+    canonical(checkpoints.open_folder(path)),
+    shapes,
+    path,
+    llava_sharding.shardings(shapes, mesh) if mesh else None,
+    dtype,
+  )
+  return dataclasses.replace(found, params=params)
+
+
+def describe(
+  model: str,
+  *,
+  revision: str | None = None,
+  offline: bool = False,
+  dtype: jnp.dtype = jnp.float32,
+) -> tuple[LLaVA, str]:
+  """A model without its parameters, and the folder that has them; as `load`."""
   found = hub.resolve(model, revision, offline)
   config = folder.read_config(found.path)
   if config.get('model_type') != 'llava_next':
@@ -198,24 +242,17 @@ def load(
       f'{model} is of type {config.get("model_type")!r}, not llava_next.'
     )
   parsed = llava_next.LlavaNextConfig.from_dict(config)
-  module = llava_next.LlavaNext(parsed, dtype)
-  shapes = abstract_params(module)
   tokenizer = texts.load(found.path, 'llava_next')
-  return LLaVA(
-    module=module,
-    params=weights.load(
-      canonical(checkpoints.open_folder(found.path)),
-      shapes,
-      found.path,
-      weights.shardings(shapes, mesh) if mesh else None,
-      dtype,
-    ),
+  described = LLaVA(
+    module=llava_next.LlavaNext(parsed, dtype),
+    params=None,
     tokenizer=tokenizer,
     processor=_processor(found.path),
     ends=_ends(config, tokenizer),
     name=found.name,
     revision=found.revision,
   )
+  return described, found.path
 
 
 def _processor(path: str) -> Any:

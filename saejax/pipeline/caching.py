@@ -7,13 +7,17 @@ which know of it; `layerNN.text`, those of the bare caption, which do not. Layer
 L is what enters block L.
 """
 
+from collections.abc import Callable
+from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from PIL import Image
 import tqdm
 
 from saejax import errors
@@ -28,6 +32,7 @@ from saejax.pipeline import embedding
 from saejax.pipeline import embedding_records
 from saejax.pipeline import embedding_scenes
 from saejax.pipeline import examples as examples_lib
+from saejax.pipeline import llava_reading
 from saejax.store import hashing
 from saejax.store import shards
 from saejax.store import writer as writer_lib
@@ -72,6 +77,29 @@ class CacheConfig:
   store_dtype: str = 'bfloat16'
   batch: int = 32
   mesh: tuple[int, int] | None = None
+
+
+# From prompts, the images of each (None without any) and layers to what stands
+# at every position, and what enters those blocks there: [B, T, D] by layer.
+Read = Callable[
+  [Sequence[str], Sequence[Sequence[Image.Image]] | None, tuple[int, ...]],
+  tuple[llama.Tokens, Mapping[int, np.ndarray]],
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+  """A model whose residual stream can be read, whatever runs it.
+
+  Attributes:
+    model: its tokenizer and config are used here, never its parameters.
+    read: runs it.
+    about: what the manifest says of that.
+  """
+
+  model: llava_folder.LLaVA
+  read: Read
+  about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def stream_name(layer: int, context: str) -> str:
@@ -125,27 +153,6 @@ def _layers(config: CacheConfig, count: int) -> tuple[int, ...]:
   return layers
 
 
-def residuals(out: dict[str, Any], layers: Sequence[int]) -> dict[int, Any]:
-  """What enters each of the given blocks, from a decoder's intermediates."""
-  last = sum(name.startswith('layers_') for name in out)
-  return {
-    n: out['residual'] if n == last else out[f'layers_{n}']['residual']
-    for n in layers
-  }
-
-
-def _reader(model: llava_folder.LLaVA, layers: Sequence[int]):
-  """The residuals of a batch, jitted; what is not asked for is not computed."""
-
-  def run(params, inputs: llava_folder.Inputs):
-    _, out, _ = model.module.apply(
-      {'params': params}, inputs.tokens, image=inputs.image, method='hidden'
-    )
-    return residuals(out, layers)
-
-  return jax.jit(run)
-
-
 def _kept(mask_T: np.ndarray, example: int, context: str, config) -> np.ndarray:
   """Positions of an example that are kept, in order."""
   at_n = np.flatnonzero(mask_T)
@@ -167,13 +174,16 @@ class _Rows:
   words: list[dict[str, Any]]
 
 
-def _gather(config, model, read, found: Sequence[examples_lib.Example], layers):
+def _gather(
+  config, source: Source, found: Sequence[examples_lib.Example], layers
+):
   """Rows of every stream of a shard's examples."""
   rows = {
     stream_name(layer, context): _Rows([], [], [], [])
     for layer in layers
     for context in CONTEXTS
   }
+  encode = source.model.tokenizer
   for start in range(0, len(found), config.batch):
     batch = found[start : start + config.batch]
     padded = [*batch, *[batch[-1]] * (config.batch - len(batch))]
@@ -182,14 +192,13 @@ def _gather(config, model, read, found: Sequence[examples_lib.Example], layers):
       for e in padded
     ]
     own = [
-      len(model.tokenizer(e.caption, add_special_tokens=False)['input_ids'])
+      len(encode(e.caption, add_special_tokens=False)['input_ids'])
       for e in padded
     ]
-    seen = model.prepare(shown, [[e.image] for e in padded])
-    bare = model.prepare([e.caption for e in padded])
+    seen = shown, [[e.image] for e in padded]
+    bare = [e.caption for e in padded], None
     for inputs, contexts in ((seen, ('image', 'caption')), (bare, ('text',))):
-      x_LBTD = jax.device_get(read(model.params, inputs))
-      tokens = jax.device_get(inputs.tokens)
+      tokens, x_LBTD = source.read(*inputs, layers)
       for context in contexts:
         for b, example in enumerate(batch):
           mask_T = _mask(tokens, b, context, own[b])
@@ -245,34 +254,53 @@ def _write(writer, index: int, rows: dict[str, _Rows], d: int, notes) -> None:
     writer.write(name, index, x_nD, columns, found.words or None, notes)
 
 
-def _load(config: CacheConfig, mesh: jax.sharding.Mesh) -> llava_folder.LLaVA:
+def from_jax(config: CacheConfig) -> Source:
+  """The model in JAX, on the mesh that the config asks for."""
+  mesh = sharding.make_mesh(config.mesh, jax.local_devices())
+  if config.batch % mesh.shape[sharding.DATA]:
+    n = mesh.shape[sharding.DATA]
+    raise errors.UserError(
+      f'--batch={config.batch} cannot be split over the {n} devices of the '
+      f"mesh's first axis: choose a multiple of {n}, or another --mesh."
+    )
   model = llava_folder.load(
     pretrained.find(config.model),
     revision=config.revision,
     offline=config.offline,
-    mesh=mesh if mesh.size > 1 else None,
+    mesh=mesh,
     dtype=jnp.dtype(config.dtype),
   )
-  return dataclasses.replace(model, params=jax.device_put(model.params))
+  reader = functools.cache(
+    lambda layers: llava_reading.reader(model.module, layers)
+  )
+
+  def read(prompts, images, layers):
+    inputs = model.prepare(prompts, images)
+    with jax.set_mesh(mesh):
+      x_LBTD = reader(layers)(model.params, llava_reading.place(inputs, mesh))
+    return jax.device_get(inputs.tokens), jax.device_get(x_LBTD)
+
+  return Source(dataclasses.replace(model, params=None), read)
 
 
-def _begin(config, data, model, layers, out: str) -> store_lib.StoreWriter:
+def _begin(config, data, source, layers, out: str) -> store_lib.StoreWriter:
   is_world = isinstance(data, specs.SceneSet)
   kind = embedding_scenes if is_world else embedding_records
   labels = kind.streams(data, 1, 'float32')['image'].labels
   about = {
-    'model': model.name,
-    'revision': model.revision,
+    'model': source.model.name,
+    'revision': source.model.revision,
+    **source.about,
     'prompt': config.prompt,
     'per_example': config.per_example,
     'pool': config.pool,
   }
-  d = model.module.config.text.hidden_size
+  d = source.model.module.config.text.hidden_size
   streams = _streams(config, layers, d, labels)
   return embedding.open_writer(out, streams, about | kind.about(data))
 
 
-def _fill(config, data, model, layers, writer: store_lib.StoreWriter) -> None:
+def _fill(config, data, source, layers, writer) -> None:
   """Writes this process's shards that are not there."""
   bounds = shards.shard_bounds(examples_lib.count(data), PER_SHARD)
   todo = [
@@ -281,19 +309,23 @@ def _fill(config, data, model, layers, writer: store_lib.StoreWriter) -> None:
     if processes.is_mine(index)
     and not all(writer.is_done(name, index) for name in writer.streams)
   ]
-  read, c = _reader(model, layers), model.module.config
+  c = source.model.module.config
   total = sum(bounds[i][1] - bounds[i][0] for i in todo)
   with tqdm.tqdm(total=total, unit='example', disable=None) as bar:
     for index in todo:
       start, stop = bounds[index]
       found, skipped = examples_lib.read(data, start, stop, c.vision.image_size)
-      rows = _gather(config, model, read, found, layers)
+      rows = _gather(config, source, found, layers)
       notes = [dataclasses.asdict(s) for s in skipped]
       _write(writer, index, rows, c.text.hidden_size, notes)
       bar.update(stop - start)
 
 
-def cache(config: CacheConfig, out: str) -> dict[str, int]:
+def cache(
+  config: CacheConfig,
+  out: str,
+  open_source: Callable[[Any], Source] = from_jax,
+) -> dict[str, int]:
   """Writes the store; the rows of each stream.
 
   A killed run, started again, goes on at the shard it was in. Several processes
@@ -302,6 +334,7 @@ def cache(config: CacheConfig, out: str) -> dict[str, int]:
   Args:
     config: what to run, and what to keep.
     out: the store's folder.
+    open_source: loads the model of a config.
 
   Raises:
     UserError, StoreError: something cannot be read, or `out` holds something
@@ -310,10 +343,10 @@ def cache(config: CacheConfig, out: str) -> dict[str, int]:
   check(config)
   data = specs.parse(config.dataset)
   writer_lib.check_vacant(out)
-  model = _load(config, sharding.make_mesh(config.mesh, jax.local_devices()))
-  layers = _layers(config, model.module.config.text.num_hidden_layers)
-  writer = _begin(config, data, model, layers, out)
-  _fill(config, data, model, layers, writer)
+  source = open_source(config)
+  layers = _layers(config, source.model.module.config.text.num_hidden_layers)
+  writer = _begin(config, data, source, layers, out)
+  _fill(config, data, source, layers, writer)
   n = len(shards.shard_bounds(examples_lib.count(data), PER_SHARD))
   if processes.is_first():
     counts = dict.fromkeys(writer.streams, n)

@@ -17,6 +17,7 @@ from saejax.train import loop
 from tests import planted
 from tests import saes
 from tests.experiments import concept_mistakes
+from tests.experiments import llava_mistakes
 from tests.experiments import programs
 from tests.experiments import server
 from tests.experiments import sight_mistakes
@@ -204,6 +205,7 @@ CASES = (
   *training_mistakes.CASES,
   *concept_mistakes.CASES,
   *sight_mistakes.CASES,
+  *llava_mistakes.CASES,
   *(
     (program, flags, message)
     for program in ('evaluate', 'analyse', 'name', 'intervene')

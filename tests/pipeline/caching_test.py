@@ -20,6 +20,7 @@ from saejax.data import scenes as scenes_lib
 from saejax.models import llava_folder
 from saejax.pipeline import caching
 from saejax.pipeline import llava_models
+from saejax.pipeline import llava_reading
 
 N = 10
 TINY = llava_models.LlavaConfig(text_width=64, text_layers=2)
@@ -69,7 +70,7 @@ class CacheTest(parameterized.TestCase):
     )
     t = inputs.tokens
     real = np.asarray(t.is_real_BT[0])
-    x = np.asarray(caching.residuals(out, [layer])[layer][0])[real]
+    x = np.asarray(llava_reading.residuals(out, [layer])[layer][0])[real]
     return x, np.asarray(t.ids_BT[0])[real], np.asarray(t.is_image_BT[0])[real]
 
   def test_every_stream_is_what_the_model_has_there(self):

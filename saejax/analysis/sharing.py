@@ -1,0 +1,312 @@
+"""Which concepts images and texts share, and whether they mean the same there.
+
+Codes are of tokens. An example is an image with its text; its tokens go
+together wherever something is resampled or permuted.
+
+Letters as in `types`; n tokens, N examples, S concepts.
+"""
+
+from collections.abc import Sequence
+import dataclasses
+
+import numpy as np
+import scipy.sparse
+import scipy.stats
+
+from saejax.analysis import bridges
+
+DRAWS = 200
+LEVEL = 0.05
+_LEAST_EXPECTED = 5  # Joint firings, for a concept to be tested.
+_CELLS = 1 << 24  # Of resampled rates held at once.
+
+
+def per_example(
+  z_nS: scipy.sparse.csr_matrix, example_n: np.ndarray, n: int
+) -> tuple[scipy.sparse.csr_matrix, np.ndarray]:
+  """How many tokens of each example a concept fires for: [N, S]; tokens [N].
+
+  Args:
+    z_nS: codes.
+    example_n: each token's example, 0 to n − 1.
+    n: how many examples.
+  """
+  ones_Nn = scipy.sparse.csr_matrix(
+    (np.ones(len(example_n)), (example_n, np.arange(len(example_n)))),
+    shape=(n, len(example_n)),
+  )
+  fires_nS = (z_nS != 0).astype(np.float64)
+  return (ones_Nn @ fires_nS).tocsr(), np.bincount(example_n, minlength=n)
+
+
+def match_l0(
+  codes: Sequence[scipy.sparse.csr_matrix], l0: float
+) -> list[scipy.sparse.csr_matrix]:
+  """The largest codes of all tokens together, l0 a token in the mean.
+
+  One cut for all: what a modality has more of, it keeps more of.
+  """
+  rows = sum(z.shape[0] for z in codes)
+  size = np.concatenate([np.abs(z.data) for z in codes])
+  kept = round(l0 * rows)
+  if kept >= np.count_nonzero(size):
+    return list(codes)
+  cut = np.partition(size, len(size) - kept - 1)[len(size) - kept - 1]
+  found = []
+  for z in codes:
+    z = z.copy()
+    z.data[np.abs(z.data) <= cut] = 0
+    z.eliminate_zeros()
+    found.append(z)
+  return found
+
+
+def l0(z_nS: scipy.sparse.csr_matrix) -> float:
+  """Mean number of active concepts a token."""
+  return float((z_nS != 0).sum() / max(z_nS.shape[0], 1))
+
+
+def score(rate_image_S: np.ndarray, rate_text_S: np.ndarray) -> np.ndarray:
+  """p_img / (p_img + p_txt): 1 images alone, 0 texts alone; NaN for neither."""
+  total_S = rate_image_S + rate_text_S
+  with np.errstate(invalid='ignore', divide='ignore'):
+    return np.where(total_S > 0, rate_image_S / total_S, np.nan)
+
+
+def shared_share(rate_a, rate_b, threshold: float) -> np.ndarray:
+  """Of concepts above a threshold in either, the share above it in both.
+
+  Args:
+    rate_a: share of tokens that a concept fires for, [..., S].
+    rate_b: likewise of the other side.
+    threshold: that both must pass.
+
+  Returns:
+    [...]; NaN where no concept passes.
+  """
+  a, b = rate_a > threshold, rate_b > threshold
+  either = (a | b).sum(-1)
+  with np.errstate(invalid='ignore', divide='ignore'):
+    return np.where(either > 0, (a & b).sum(-1) / either, np.nan)
+
+
+def chance_share(rate_a_S, rate_b_S, threshold: float) -> float:
+  """`shared_share` if which concepts pass on each side had no relation."""
+  a, b = (int((r > threshold).sum()) for r in (rate_a_S, rate_b_S))
+  both = a * b / len(rate_a_S)
+  return both / (a + b - both) if a + b else float('nan')
+
+
+@dataclasses.dataclass(frozen=True)
+class Counts:
+  """Firings by example of one context, and its tokens."""
+
+  fires_NS: scipy.sparse.csr_matrix
+  tokens_N: np.ndarray
+
+  @property
+  def rate_S(self) -> np.ndarray:
+    return np.asarray(self.fires_NS.sum(0)).ravel() / max(
+      self.tokens_N.sum(), 1
+    )
+
+  def rows(self, at_n: np.ndarray) -> 'Counts':
+    return Counts(self.fires_NS[at_n], self.tokens_N[at_n])
+
+  def rates(self, weight_RN: np.ndarray) -> np.ndarray:
+    """Rates of resamples: [R, S]."""
+    total_R1 = (weight_RN @ self.tokens_N)[:, None]
+    return (self.fires_NS.T @ weight_RN.T).T / np.maximum(total_R1, 1)
+
+
+def counts(z_nS, example_n: np.ndarray, n: int) -> Counts:
+  return Counts(*per_example(z_nS, example_n, n))
+
+
+def resampled_share(
+  a: Counts, b: Counts, threshold: float, draws: int = DRAWS, seed: int = 0
+) -> np.ndarray:
+  """`shared_share` of resamples of the examples: [R]."""
+  n, s = a.fires_NS.shape
+  rng = np.random.default_rng(seed)
+  step = max(_CELLS // max(s, 1), 1)
+  found = []
+  for start in range(0, draws, step):
+    r = min(step, draws - start)
+    weight_RN = rng.multinomial(n, np.full(n, 1 / n), size=r).astype(float)
+    found.append(
+      shared_share(a.rates(weight_RN), b.rates(weight_RN), threshold)
+    )
+  return np.concatenate(found)
+
+
+def halves_share(
+  a: Counts, threshold: float, draws: int = 20, seed: int = 0
+) -> np.ndarray:
+  """`shared_share` of one half of a context's examples with the other: [R].
+
+  What two samples of one thing share: the most that two contexts can.
+  """
+  rng = np.random.default_rng(seed)
+  n, found = len(a.tokens_N), []
+  for _ in range(draws):
+    order = rng.permutation(n)
+    one, other = a.rows(order[: n // 2]), a.rows(order[n // 2 :])
+    found.append(float(shared_share(one.rate_S, other.rate_S, threshold)))
+  return np.array(found)
+
+
+def exchanged_share(
+  a: Counts, b: Counts, threshold: float, draws: int = 20, seed: int = 0
+) -> np.ndarray:
+  """`shared_share` where each example's two sides are swapped at random: [R].
+
+  What would be shared if a token's modality said nothing: whole examples are
+  exchanged, since their tokens are alike.
+  """
+  rng = np.random.default_rng(seed)
+  n, found = len(a.tokens_N), []
+  for _ in range(draws):
+    swap_N = rng.random(n) < 0.5
+    mix = scipy.sparse.diags_array(swap_N.astype(float))
+    keep = scipy.sparse.diags_array((~swap_N).astype(float))
+    one = keep @ a.fires_NS + mix @ b.fires_NS
+    other = mix @ a.fires_NS + keep @ b.fires_NS
+    tokens = np.where(swap_N, b.tokens_N, a.tokens_N)
+    rest = np.where(swap_N, a.tokens_N, b.tokens_N)
+    found.append(
+      float(
+        shared_share(
+          Counts(one, tokens).rate_S, Counts(other, rest).rate_S, threshold
+        )
+      )
+    )
+  return np.array(found)
+
+
+@dataclasses.dataclass(frozen=True)
+class CoFiring:
+  """Whether a concept fires for an image and for its own text: [S] each.
+
+  Attributes:
+    phi_S: correlation of the two over examples; NaN where one never varies.
+    p_S: one-sided, exact, of as many joint firings under shuffled examples;
+      NaN where fewer than 5 are expected.
+  """
+
+  phi_S: np.ndarray
+  p_S: np.ndarray
+
+  def paired(self, among_S: np.ndarray, level: float = LEVEL) -> np.ndarray:
+    """Of some concepts, those that fire together more than by chance: [S].
+
+    Benjamini–Yekutieli over those that can be tested.
+    """
+    p_S = np.where(among_S, self.p_S, np.nan)
+    return bridges.significant(p_S, int(np.isfinite(p_S).sum()), level)
+
+
+def _moments(a_NS, b_NS) -> tuple[np.ndarray, ...]:
+  """Joint and own counts of examples in which concepts fire: [S] each."""
+  a_NS, b_NS = (a_NS > 0).astype(float), (b_NS > 0).astype(float)
+  count = lambda m: np.asarray(m.sum(0)).ravel()
+  return count(a_NS.multiply(b_NS)), count(a_NS), count(b_NS)
+
+
+def phi(joint_S, a_S, b_S, n: float) -> np.ndarray:
+  """Correlation of two indicators, from counts; NaN where one is constant."""
+  spread_S = a_S * (n - a_S) * b_S * (n - b_S)
+  with np.errstate(invalid='ignore', divide='ignore'):
+    return np.where(
+      spread_S > 0,
+      (n * joint_S - a_S * b_S) / np.sqrt(np.maximum(spread_S, 1e-300)),
+      np.nan,
+    )
+
+
+def co_firing(a: Counts, b: Counts) -> CoFiring:
+  """Of the same examples, in the same order."""
+  n = len(a.tokens_N)
+  joint_S, a_S, b_S = _moments(a.fires_NS, b.fires_NS)
+  p_S = np.where(
+    (a_S * b_S / n >= _LEAST_EXPECTED) & (a_S < n) & (b_S < n),
+    scipy.stats.hypergeom.sf(joint_S - 1, n, a_S, b_S),
+    np.nan,
+  )
+  return CoFiring(phi(joint_S, a_S, b_S, n), p_S)
+
+
+def mean_phi(a: Counts, b: Counts, among_S: np.ndarray) -> float:
+  """Mean correlation over some concepts; NaN without any."""
+  n = len(a.tokens_N)
+  found_S = phi(*_moments(a.fires_NS, b.fires_NS), n)[among_S]
+  found_S = found_S[np.isfinite(found_S)]
+  return float(found_S.mean()) if len(found_S) else float('nan')
+
+
+def resampled_phi(
+  a: Counts,
+  b: Counts,
+  among_S: np.ndarray,
+  draws: int = DRAWS,
+  seed: int = 0,
+  shuffled: bool = False,
+) -> np.ndarray:
+  """`mean_phi` over resamples of the examples, or of shuffled ones: [R]."""
+  rng = np.random.default_rng(seed)
+  n = len(a.tokens_N)
+  columns = np.flatnonzero(among_S)
+  a, b = (Counts(c.fires_NS[:, columns], c.tokens_N) for c in (a, b))
+  every = np.ones(len(columns), bool)
+  found = []
+  for _ in range(draws):
+    at_N = np.arange(n) if shuffled else rng.integers(0, n, n)
+    to_N = rng.permutation(n) if shuffled else at_N
+    found.append(mean_phi(a.rows(at_N), b.rows(to_N), every))
+  return np.array(found)
+
+
+def top_means(
+  x_nD: np.ndarray, z_nS: scipy.sparse.csr_matrix, k: int, own_SD=None
+) -> np.ndarray:
+  """Mean row of each concept's k strongest tokens: [S, D]; NaN where none.
+
+  SAE-V (arXiv 2502.17514) compares these between modalities.
+
+  Args:
+    x_nD: the tokens' rows, about their modality's mean.
+    z_nS: codes.
+    k: how many tokens, at most.
+    own_SD: directions of the concepts, along which each mean is projected out:
+      two sets that fire for one concept are alike in that anyway.
+  """
+  z_Sn = z_nS.T.tocsr()
+  found_SD = np.full((z_Sn.shape[0], x_nD.shape[1]), np.nan)
+  for s in range(z_Sn.shape[0]):
+    run = slice(z_Sn.indptr[s], z_Sn.indptr[s + 1])
+    rows_n, values_n = z_Sn.indices[run], z_Sn.data[run]
+    if not len(rows_n):
+      continue
+    top = np.argsort(-values_n, kind='stable')[:k]
+    found_SD[s] = x_nD[rows_n[top]].mean(0)
+    if own_SD is not None:
+      d_D = own_SD[s] / max(np.linalg.norm(own_SD[s]), 1e-12)
+      found_SD[s] -= (found_SD[s] @ d_D) * d_D
+  return found_SD
+
+
+def cosines(a_SD: np.ndarray, b_SD: np.ndarray) -> np.ndarray:
+  """Of rows with rows: [S]; NaN where one is undefined or zero."""
+  norm_S = np.linalg.norm(a_SD, axis=1) * np.linalg.norm(b_SD, axis=1)
+  with np.errstate(invalid='ignore', divide='ignore'):
+    return np.where(norm_S > 0, (a_SD * b_SD).sum(1) / norm_S, np.nan)
+
+
+def other_cosines(a_SD: np.ndarray, b_SD: np.ndarray) -> np.ndarray:
+  """Mean cosine of each row with all rows of the others: [S]."""
+  unit = lambda x: x / np.maximum(np.linalg.norm(x, axis=1)[:, None], 1e-12)
+  cosine_SS = unit(a_SD) @ unit(b_SD).T
+  s = len(a_SD)
+  if s < 2:
+    return np.full(s, np.nan)
+  return (cosine_SS.sum(1) - np.diag(cosine_SS)) / (s - 1)

@@ -1,0 +1,268 @@
+"""Who explains a concept, and tells from that when it should fire.
+
+A judge is a language model behind an endpoint, see `data.judge`: it sees what
+is known of examples in words. Without one a concept's explanation is the word
+or phrase that is most distinctive of the examples it fires for.
+"""
+
+from collections.abc import Sequence
+import dataclasses
+import json
+import math
+import re
+from typing import Protocol
+
+import numpy as np
+import scipy.sparse
+
+from saejax.analysis import naming
+from saejax.data import judge as judge_lib
+
+NAMING = 'naming'
+_LEAST_TEXTS, _MOST_NAMES = 3, 4000
+_LENGTHS = (1, 2)
+_BATCH = 10  # Examples that a judge scores at a time.
+_MOST = 10.0  # Of activations as a judge sees them, and of its scores.
+_ANSWER = 30  # Tokens, about.
+_NUMBER = re.compile(r'-?\d+(?:\.\d+)?')
+_EXPLAIN = (
+  'You study a unit of a neural network. Below are descriptions of inputs '
+  'with its activation from 0 to 10, and descriptions of inputs for which it '
+  'is silent. Say in one short phrase what the inputs it fires for have in '
+  'common and the others lack. Answer with the phrase alone.'
+)
+_DETECT = (
+  'A unit of a neural network is said to fire for: {explanation}\n'
+  'Below are {count} numbered descriptions of inputs. For each say how likely '
+  'the unit fires, from 0 (surely not) to 10 (surely). Answer with a JSON list '
+  'of {count} numbers and nothing else.'
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Evidence:
+  """What a concept is explained from.
+
+  Attributes:
+    fires: descriptions of examples for which it fires, strongest first.
+    strength: of each, 0 to 10.
+    silent: descriptions of some for which it does not.
+  """
+
+  fires: Sequence[str]
+  strength: Sequence[float]
+  silent: Sequence[str]
+
+
+class Explainer(Protocol):
+  """Explains concepts, and scores examples by an explanation.
+
+  `cut` is from which score on an example is called.
+  """
+
+  cut: float
+
+  def explain(
+    self, evidence: Sequence[Evidence], a_NC: np.ndarray
+  ) -> list[str]:
+    """The explanation of each concept; '' where there is none."""
+    ...
+
+  def score(self, explanation: str, texts: Sequence[str]) -> np.ndarray:
+    """How likely the concept fires for each description."""
+    ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Naming:
+  """Explains by the most distinctive name of the strongest examples.
+
+  Attributes:
+    texts: of the examples that concepts are explained from.
+  """
+
+  texts: Sequence[str]
+  cut: float = 0.5
+
+  def explain(
+    self, evidence: Sequence[Evidence], a_NC: np.ndarray
+  ) -> list[str]:
+    del evidence  # It reads all examples.
+    names = naming.common_n_grams(
+      self.texts, _LENGTHS, _LEAST_TEXTS, _MOST_NAMES
+    )
+    if not names:
+      return [''] * a_NC.shape[1]
+    has_nW = naming.presence(self.texts, names)
+    index_C = naming.distinctive(
+      scipy.sparse.csr_matrix(a_NC), has_nW, naming.parts(names),
+      np.arange(len(self.texts)),
+    )  # fmt: skip
+    return [names[i] if i >= 0 else '' for i in index_C]
+
+  def score(self, explanation: str, texts: Sequence[str]) -> np.ndarray:
+    if not explanation:
+      return np.zeros(len(texts))
+    return naming.presence(texts, [explanation]).toarray().ravel()
+
+
+def _listed(texts: Sequence[str]) -> str:
+  return '\n'.join(f'{i + 1}. {text}' for i, text in enumerate(texts))
+
+
+def explain_messages(evidence: Evidence) -> judge_lib.Messages:
+  """The question what a concept stands for."""
+  fires = '\n'.join(
+    f'- ({value:.1f}) {text}'
+    for value, text in zip(evidence.strength, evidence.fires, strict=True)
+  )
+  silent = '\n'.join(f'- {text}' for text in evidence.silent)
+  return [
+    {'role': 'system', 'content': _EXPLAIN},
+    {'role': 'user', 'content': f'Fires:\n{fires}\n\nSilent:\n{silent}'},
+  ]
+
+
+def detect_messages(
+  explanation: str, texts: Sequence[str]
+) -> judge_lib.Messages:
+  """The question for which examples a concept fires."""
+  asked = _DETECT.format(explanation=explanation, count=len(texts))
+  return [{'role': 'user', 'content': f'{asked}\n\n{_listed(texts)}'}]
+
+
+def batches(texts: Sequence[str]) -> list[Sequence[str]]:
+  """Examples as a judge is asked about them."""
+  return [texts[i : i + _BATCH] for i in range(0, len(texts), _BATCH)]
+
+
+def numbers(text: str, count: int) -> np.ndarray:
+  """The scores of an answer, 0 to 10; NaN for all where there are not as many.
+
+  A judge may think aloud: the last list that is as long as asked counts.
+  """
+  found = None
+  for part in re.findall(r'\[[^][]*\]', text):
+    values = _NUMBER.findall(part)
+    if len(values) == count:
+      found = values
+  if found is None:
+    values = _NUMBER.findall(text)
+    found = values if len(values) == count else None
+  if found is None:
+    return np.full(count, math.nan)
+  return np.clip(np.array(found, float), 0, _MOST)
+
+
+@dataclasses.dataclass
+class Spent:
+  """What the judge has been asked so far."""
+
+  calls: int = 0
+  tokens: int = 0
+  unread: int = 0
+  answers: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Judge:
+  """Explains and scores by asking an endpoint."""
+
+  endpoint: judge_lib.Endpoint
+  spent: Spent = dataclasses.field(default_factory=Spent)
+  cut: float = _MOST / 2
+
+  def _ask(self, messages: judge_lib.Messages) -> str:
+    answer = judge_lib.ask(self.endpoint, messages)
+    self.spent.calls += answer.is_new
+    self.spent.tokens += answer.tokens
+    return answer.text
+
+  def explain(
+    self, evidence: Sequence[Evidence], a_NC: np.ndarray
+  ) -> list[str]:
+    del a_NC
+    return [
+      ' '.join(self._ask(explain_messages(e)).split())[:300] if e.fires else ''
+      for e in evidence
+    ]
+
+  def score(self, explanation: str, texts: Sequence[str]) -> np.ndarray:
+    if not explanation:
+      return np.zeros(len(texts))
+    found = []
+    for part in batches(texts):
+      score_n = numbers(
+        self._ask(detect_messages(explanation, part)), len(part)
+      )
+      self.spent.answers += 1
+      self.spent.unread += bool(np.isnan(score_n).any())
+      # What cannot be read says nothing, one way or the other.
+      found.append(np.nan_to_num(score_n, nan=_MOST / 2 - 1e-6))
+    return np.concatenate(found)
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+  """What asking would take: questions, those known, and tokens about."""
+
+  calls: int
+  known: int
+  tokens: int
+
+  def line(self) -> str:
+    return (
+      f'the judge is asked {self.calls:,} questions, about {self.tokens:,} '
+      f'tokens; {self.known:,} explanations are known already'
+    )
+
+
+def cost(
+  endpoint: judge_lib.Endpoint | None,
+  evidence: Sequence[Evidence],
+  trials: Sequence[Sequence[str]],
+) -> Cost:
+  """Counts questions before any is asked.
+
+  Of what follows from an explanation, whether it is known cannot be told, and
+  so all is counted.
+
+  Args:
+    endpoint: who would be asked; None to count without what is known.
+    evidence: of each concept.
+    trials: descriptions that each explanation is tried on.
+  """
+  explained = [explain_messages(e) for e in evidence if e.fires]
+  known = [m for m in explained if endpoint and judge_lib.is_known(endpoint, m)]
+  tried = [
+    detect_messages(' ' * 4 * _ANSWER, part)
+    for texts in trials
+    for part in batches(texts)
+  ]
+  ask = [m for m in explained if m not in known] + tried
+  return Cost(
+    len(ask),
+    len(known),
+    sum(judge_lib.tokens(m) + _ANSWER for m in ask),
+  )
+
+
+def evidence(
+  a_N: np.ndarray,
+  fires: np.ndarray,
+  silent: np.ndarray,
+  texts: Sequence[str],
+) -> Evidence:
+  """Examples as an explainer reads them."""
+  most = max(float(a_N.max(initial=0)), 1e-12)
+  order = fires[np.argsort(-a_N[fires], kind='stable')]
+  return Evidence(
+    [texts[i] for i in order],
+    [round(float(a_N[i]) / most * _MOST, 1) for i in order],
+    [texts[i] for i in silent],
+  )
+
+
+def to_json(e: Evidence) -> str:
+  """As a line for a table."""
+  return json.dumps(list(e.fires[:5]))

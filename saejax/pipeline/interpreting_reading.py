@@ -1,0 +1,257 @@
+"""What concepts are interpreted from: activations by example, words, masks."""
+
+from collections.abc import Sequence
+import dataclasses
+import re
+
+import numpy as np
+import scipy.sparse
+
+from saejax import encode
+from saejax import errors
+from saejax import io
+from saejax import nn
+from saejax import store as store_lib
+from saejax import types
+from saejax.data import captions
+from saejax.data import records
+from saejax.data import render
+from saejax.data import scenes
+from saejax.data import specs
+
+_TOKENS = re.compile(r'layer\d+\.(image|caption|text)')
+_OBJECTS = ('colour', 'shape', 'size', 'pattern', 'pair')
+_PATCHES = 8  # Pixels of a patch's side, when objects are drawn for masks.
+_COVERED = 0.25  # Of a patch, for an object to be there.
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+  """Rows of a split of a stream, by example.
+
+  Attributes:
+    x_nD: rows about the stream's mean in training.
+    z_nS: codes.
+    example_n: of each row, from 0.
+    pair_N: what each example is in the data set.
+    place_n: where in its image a row is, from 0; None of whole images.
+  """
+
+  x_nD: np.ndarray
+  z_nS: scipy.sparse.csr_matrix
+  example_n: np.ndarray
+  pair_N: np.ndarray
+  place_n: np.ndarray | None
+
+  @property
+  def n(self) -> int:
+    return len(self.pair_N)
+
+  def pooled(self) -> np.ndarray:
+    """The mean row of each example: [N, D]."""
+    sum_ND = np.zeros((self.n, self.x_nD.shape[1]))
+    np.add.at(sum_ND, self.example_n, self.x_nD)
+    count_N = np.bincount(self.example_n, minlength=self.n)
+    return sum_ND / np.maximum(count_N, 1)[:, None]
+
+
+def load(path: str) -> tuple[nn.LinearSAE, types.ArrayTree]:
+  """A dictionary whose codes are not negative."""
+  sae, variables = io.load(path)
+  if sae.signed:
+    raise errors.UserError(
+      f'{path} has codes of both signs; this needs activations that are not '
+      'negative.'
+    )
+  return sae, variables
+
+
+def choose_stream(
+  store: store_lib.Store, sae_path: str, name: str | None
+) -> store_lib.Stream:
+  """The stream that is asked for; else the images that the SAE was trained on.
+
+  Raises:
+    UserError: there is none.
+  """
+  if name is not None:
+    return store[name]
+  made_by = io.read_config(sae_path).get('provenance', {}).get('config', {})
+  trained = [s for s in made_by.get('streams') or () if s in store.streams]
+  of_images = [s for s in trained if store[s].modality == 'image']
+  if of_images or 'image' in store.streams:
+    return store[(of_images or ['image'])[0]]
+  raise errors.UserError(
+    f'Which stream of {store.path} the concepts are to be read in cannot be '
+    f'told: give --stream, one of {", ".join(store.streams)}.'
+  )
+
+
+def read(
+  sae: nn.LinearSAE,
+  variables: types.ArrayTree,
+  stream: store_lib.Stream,
+  split: str,
+  most: int,
+  seed: int,
+) -> Rows:
+  """Rows of at most so many examples of a split, with their codes.
+
+  Raises:
+    UserError: the split has none.
+  """
+  rows_n = stream.rows(split)
+  if not len(rows_n):
+    raise errors.UserError(
+      f'Stream {stream.name} has no rows in {split}; this explains on train '
+      'and scores on another split. Give its store larger splits.'
+    )
+  pair_n = stream.column('pair')[rows_n]
+  pairs = np.unique(pair_n)
+  pair_N = np.sort(np.random.default_rng(seed).permutation(pairs)[:most])
+  is_in_n = np.isin(pair_n, pair_N)
+  rows_n, pair_n = rows_n[is_in_n], pair_n[is_in_n]
+  found = encode.encode(sae, variables, stream, rows_n)
+  mean_D = np.asarray(stream.stats['train'].mean, np.float32)
+  place_n = None
+  if 'position' in stream.spec.columns:
+    position_N = stream.column('position')
+    place_n = position_N[rows_n] - position_N.min()
+  return Rows(
+    found.x_nD - mean_D, found.z_nS, np.searchsorted(pair_N, pair_n), pair_N,
+    place_n,
+  )  # fmt: skip
+
+
+def world(store: store_lib.Store) -> specs.SceneSet | None:
+  """The scenes that a store is of, if it is."""
+  about = dict(store.about.get('dataset') or {})
+  if about.pop('name', None) != 'scenes':
+    return None
+  return specs.SceneSet(**about | {'splits': tuple(about['splits'])})
+
+
+def _captions(store: store_lib.Store, pair_N: np.ndarray) -> list[str] | None:
+  """All that a store says of each example, if it keeps words."""
+  if 'text' not in store.streams:
+    return None
+  stream = store['text']
+  pair_n = stream.column('pair')
+  rows_n = np.flatnonzero(np.isin(pair_n, pair_N))
+  said: dict[int, list[str]] = {}
+  words = stream.words(rows_n)
+  for pair, word in zip(pair_n[rows_n].tolist(), words, strict=True):
+    if word.get('caption'):
+      said.setdefault(pair, []).append(word['caption'])
+  return (
+    [' / '.join(said.get(p, ())) for p in pair_N.tolist()] if said else None
+  )
+
+
+def describe(
+  store: store_lib.Store, pair_N: np.ndarray, dataset: str | None
+) -> list[str]:
+  """What is known of each example, in words.
+
+  Of scenes all that there is; of other data their captions, from the store or
+  from the data set.
+
+  Raises:
+    UserError: nothing is known.
+  """
+  data = specs.parse(dataset) if dataset else world(store)
+  if isinstance(data, specs.SceneSet):
+    whole = dataclasses.replace(data.world, captions='full')
+    return captions.caption(whole, scenes.sample(whole, pair_N)).text
+  if data is None:
+    found = _captions(store, pair_N)
+    if found is None:
+      raise errors.UserError(
+        f'{store.path} keeps no captions: give --dataset, what it was made of.'
+      )
+    return found
+  return [_of_record(data, int(i)) for i in pair_N]
+
+
+def _of_record(data: records.Dataset, i: int) -> str:
+  if i >= len(data):
+    raise errors.UserError(
+      f'--dataset has {len(data)} records, and the store has a number {i}: it '
+      'was made of another one.'
+    )
+  try:
+    return ' / '.join(data.record(i).captions)
+  except records.RecordError:
+    return ''
+
+
+def tokens_are(stream: store_lib.Stream) -> bool:
+  """Whether rows are tokens of a language model, and not whole images."""
+  return bool(_TOKENS.fullmatch(stream.name))
+
+
+def side_of(places: int) -> int | None:
+  """Patches of an image's side, from the positions of one that is one tile.
+
+  The image as a whole and its only tile are p² each, and each row of the tile
+  ends with a newline: 2p² + p.
+  """
+  p = round((np.sqrt(1 + 8 * places) - 1) / 4)
+  return p if 2 * p * p + p == places else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Masks:
+  """Where each factor of objects is: [N, P, F], P patches row by row."""
+
+  names: Sequence[str]
+  mask_NPF: np.ndarray
+
+
+def masks(data: specs.SceneSet, pair_N: np.ndarray, p: int) -> Masks:
+  """Masks of what objects are, from how scenes are drawn."""
+  sampled = scenes.sample(data.world, pair_N)
+  side = p * _PATCHES
+  drawn_NOHW = render.masks(sampled, side)
+  n, o = drawn_NOHW.shape[:2]
+  blocks = drawn_NOHW.reshape(n, o, p, _PATCHES, p, _PATCHES)
+  covered_NOP = (blocks.mean((3, 5)) >= _COVERED).reshape(n, o, p * p)
+  names = [f for f in scenes.SHARED if f.split('=')[0] in _OBJECTS]
+  mask_NPF = np.zeros((n, p * p, len(names)), bool)
+  for f, name in enumerate(names):
+    mask_NPF[..., f] = (covered_NOP & _is(sampled, name)[..., None]).any(1)
+  return Masks(names, mask_NPF)
+
+
+def _is(sampled: scenes.Scenes, name: str) -> np.ndarray:
+  """Which objects of each scene are of a factor: [N, O]."""
+  kind, value = name.split('=')
+  values = {
+    'colour': (sampled.colour_NO, list(scenes.COLOURS)),
+    'shape': (sampled.shape_NO, scenes.SHAPES),
+    'size': (sampled.size_NO, scenes.SIZES),
+    'pattern': (sampled.pattern_NO, scenes.PATTERNS),
+  }
+  if kind == 'pair':
+    colour, shape = value.split(' ')
+    is_both = _is(sampled, f'colour={colour}') & _is(sampled, f'shape={shape}')
+    return is_both
+  found_NO, names = values[kind]
+  return (found_NO == list(names).index(value)) & sampled.drawn_NO
+
+
+def on_grid(z_nC: np.ndarray, rows: Rows, p: int) -> np.ndarray:
+  """Whether a concept fires at each patch: bool [N, P, C].
+
+  A patch is seen twice, in the whole image and in its tile; either counts.
+  """
+  n, c = rows.n, z_nC.shape[1]
+  place_n = rows.place_n
+  in_tile_n = place_n - p * p
+  row_n, column_n = in_tile_n // (p + 1), in_tile_n % (p + 1)
+  patch_n = np.where(in_tile_n < 0, place_n, row_n * p + column_n)
+  is_patch_n = (in_tile_n < 0) | (column_n < p)  # Not a newline.
+  fires_NPC = np.zeros((n, p * p, c), bool)
+  at = np.flatnonzero(is_patch_n)
+  np.logical_or.at(fires_NPC, (rows.example_n[at], patch_n[at]), z_nC[at] > 0)
+  return fires_NPC

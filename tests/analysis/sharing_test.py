@@ -1,0 +1,142 @@
+"""Counts, chance and co-firing of concepts, against what is known."""
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
+import scipy.sparse
+
+from saejax.analysis import sharing
+
+N, S = 200, 30
+
+
+def counts(fires_NS: np.ndarray, tokens: int = 4) -> sharing.Counts:
+  return sharing.Counts(
+    scipy.sparse.csr_matrix(fires_NS.astype(float)), np.full(N, tokens)
+  )
+
+
+def random(seed: int, rate: float = 0.3) -> np.ndarray:
+  return np.random.default_rng(seed).random((N, S)) < rate
+
+
+class CountsTest(parameterized.TestCase):
+  def test_firings_are_counted_by_example(self):
+    z = scipy.sparse.csr_matrix([[1.0, 0], [2, 0], [0, 3], [0, 0]])
+    found = sharing.counts(z, np.array([0, 0, 2, 2]), 3)
+    np.testing.assert_array_equal(
+      found.fires_NS.toarray(), [[2, 0], [0, 0], [0, 1]]
+    )
+    np.testing.assert_array_equal(found.tokens_N, [2, 0, 2])
+    np.testing.assert_array_equal(found.rate_S, [0.5, 0.25])
+    twice = found.rates(np.array([[2.0, 0, 0], [1, 1, 1]]))
+    np.testing.assert_allclose(twice, [[1, 0], [0.5, 0.25]])
+
+  def test_codes_are_cut_to_one_l0_by_size(self):
+    rng = np.random.default_rng(0)
+    codes = [
+      scipy.sparse.random_array((100, 20), density=0.4, rng=rng).tocsr()
+      for _ in range(2)
+    ]
+    codes[1] = codes[1] * 3
+    found = sharing.match_l0(codes, 2.0)
+    self.assertAlmostEqual(np.mean([sharing.l0(z) for z in found]), 2.0)
+    kept = np.concatenate([z.data for z in found])
+    every = np.sort(np.concatenate([z.data for z in codes]))
+    np.testing.assert_array_equal(np.sort(kept), every[-400:])
+    same = sharing.match_l0(codes, 99.0)
+    self.assertEqual(same[0].nnz, codes[0].nnz)
+
+  def test_scores(self):
+    found = sharing.score(
+      np.array([0.2, 0, 0.1, 0]), np.array([0, 0.2, 0.1, 0])
+    )
+    np.testing.assert_array_equal(found, [1, 0, 0.5, np.nan])
+
+
+class ShareTest(parameterized.TestCase):
+  def test_of_known_rates(self):
+    a, b = np.array([0.5, 0.5, 0, 0, 0.01]), np.array([0.5, 0, 0.5, 0, 0.01])
+    self.assertEqual(sharing.shared_share(a, b, 0.1), 1 / 3)
+    self.assertEqual(sharing.shared_share(a, b, 0.001), 2 / 4)
+    self.assertTrue(np.isnan(sharing.shared_share(a, b, 0.9)))
+    # Two of five on each side: 0.8 in both by chance, of 3.2.
+    self.assertAlmostEqual(sharing.chance_share(a, b, 0.1), 0.25)
+
+  def test_bounds_hold_the_value(self):
+    fires = random(0, 0.1)
+    fires[:, 20:] = False
+    a, b = counts(fires), counts(random(1, 0.1) & (np.arange(S) < 25)[None])
+    value = sharing.shared_share(a.rate_S, b.rate_S, 0.01)
+    draws = sharing.resampled_share(a, b, 0.01, 50)
+    self.assertEqual(draws.shape, (50,))
+    self.assertAlmostEqual(draws.mean(), value, delta=0.05)
+
+  def test_exchanging_hides_a_modality_and_halves_keep_a_context(self):
+    fires = random(0)
+    first = (np.arange(S) < 15)[None]
+    a, b = counts(fires & first), counts(fires & ~first)
+    self.assertEqual(sharing.shared_share(a.rate_S, b.rate_S, 0.01), 0)
+    self.assertEqual(sharing.exchanged_share(a, b, 0.01, 5).min(), 1)
+    self.assertEqual(sharing.halves_share(a, 0.01, 5).min(), 1)
+
+
+class CoFiringTest(parameterized.TestCase):
+  def test_correlation_is_that_of_numpy(self):
+    a, b = random(0), random(1)
+    found = sharing.co_firing(counts(a), counts(b)).phi_S
+    expected = [np.corrcoef(a[:, s], b[:, s])[0, 1] for s in range(S)]
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+
+  def test_p_is_that_of_shuffling(self):
+    a = random(0, 0.3)
+    b = random(1, 0.3) | (a & (random(2, 0.4)))
+    found = sharing.co_firing(counts(a), counts(b)).p_S
+    rng = np.random.default_rng(3)
+    joint, many = (a & b).sum(0), np.zeros(S)
+    for _ in range(2000):
+      many += (a & b[rng.permutation(N)]).sum(0) >= joint
+    np.testing.assert_allclose(found, many / 2000, atol=0.04)
+
+  def test_pairs_are_found_and_chance_is_not(self):
+    a = random(0)
+    same = sharing.co_firing(counts(a), counts(a))
+    np.testing.assert_allclose(same.phi_S, 1)
+    every = np.ones(S, bool)
+    self.assertTrue(same.paired(every).all())
+    self.assertEqual(same.paired(np.arange(S) < 3).sum(), 3)
+    other = sharing.co_firing(counts(a), counts(random(1)))
+    self.assertLessEqual(other.paired(every).sum(), 1)
+    null = sharing.resampled_phi(counts(a), counts(a), every, 20, shuffled=True)
+    self.assertLess(np.abs(null).max(), 0.06)
+    draws = sharing.resampled_phi(counts(a), counts(a), every, 20)
+    np.testing.assert_allclose(draws, 1)
+
+  def test_a_rare_concept_is_not_tested(self):
+    a = np.zeros((N, S), bool)
+    a[:9] = True
+    self.assertTrue(np.isnan(sharing.co_firing(counts(a), counts(a)).p_S).all())
+
+
+class MeansTest(absltest.TestCase):
+  def test_of_the_strongest_tokens(self):
+    x = np.arange(8.0).reshape(4, 2)
+    z = scipy.sparse.csr_matrix([[1.0, 0, 0], [3, 0, 0], [2, 0, 1], [0, 0, 0]])
+    found = sharing.top_means(x, z, 2)
+    np.testing.assert_array_equal(found[0], (x[1] + x[2]) / 2)
+    np.testing.assert_array_equal(found[2], x[2])
+    self.assertTrue(np.isnan(found[1]).all())
+    own = np.array([[0, 2.0], [1, 0], [1, 0]])
+    rest = sharing.top_means(x, z, 2, own)
+    np.testing.assert_allclose(rest[0], [3, 0])
+    np.testing.assert_allclose(rest[2], [0, 5])
+
+  def test_others_are_all_but_ones_own(self):
+    found = sharing.other_cosines(np.eye(3), np.eye(3))
+    np.testing.assert_allclose(found, 0, atol=1e-12)
+    np.testing.assert_allclose(sharing.cosines(np.eye(3), 2 * np.eye(3)), 1)
+    self.assertTrue(np.isnan(sharing.other_cosines(*[np.eye(1)] * 2)).all())
+
+
+if __name__ == '__main__':
+  absltest.main()

@@ -1,0 +1,54 @@
+"""Mistakes in the flags of programs about LLaVA-NeXT: see `mistakes_test`."""
+
+SAE, STORE = '--sae={d}/run/sae', '--store={d}/store'
+CASES = (
+  *(
+    ('export_llava', f'--model={{d}}/none {flags}', message)
+    for flags, message in (
+      ('', 'There is no model .*none: expected a folder'),
+      ('--layers=a', '--layers=a: expected whole numbers joined by commas'),
+      ('--prompt=image', 'must hold {image} once, and {caption} once'),
+      ('--per_example=0', '--per_example=0 must be at least 1'),
+      ('--device=quux', '--device=quux cannot be used by torch'),
+      ('--out={d}/store', 'already holds a finished store'),
+    )
+  ),
+  *(
+    ('sharing', flags, message)
+    for flags, message in (
+      ('--store={d}/none', 'There is no store at .*/none'),
+      (STORE, 'store has no layer with the streams image, caption and text'),
+      (f'{STORE} --examples=2', '--examples=2 must be at least 4'),
+      (f'{STORE} --draws=5', '--draws=5 must be at least 20'),
+      (f'{STORE} --threshold=2', '--threshold=2.0 must be a share of tokens'),
+      (f'{STORE} --l0=0', '--l0=0.0 must be positive'),
+      (f'{STORE} {SAE} --saes={{d}}/run/sae', 'Give --sae or --saes, not both'),
+      (f'{STORE} --out={{d}}/a.npy', 'a.npy is a file; name a folder'),
+    )
+  ),
+  *(
+    ('autointerp', flags, message)
+    for flags, message in (
+      ('', 'Give --sae and --store, or --analysis'),
+      (SAE, 'Give --sae and --store, or --analysis'),
+      (f'{SAE} --analysis={{d}}/run', 'Give --analysis, or --sae and --store'),
+      ('--analysis={d}/none', 'There is no run at .*/none'),
+      ('--analysis={d}/run', 'run is no folder that analyse wrote'),
+      (f'{SAE} --store={{d}}/none', 'There is no store at .*/none'),
+      (f'--sae={{d}}/none {STORE}', 'There is no dictionary at .*/none'),
+      (f'--sae={{d}}/signed {STORE}', 'has codes of both signs'),
+      (f'{SAE} {STORE} --stream=quux', "has no stream 'quux'; it has"),
+      (f'{SAE} {STORE} --concepts=1', '--concepts=1 must be at least 2'),
+      (f'{SAE} {STORE} --strata=50', '--strata=50 are more than --concepts=40'),
+      (f'{SAE} {STORE} --dataset=words', 'names no kind of data set'),
+      (f'{SAE} --store={{d}}/trainonly', 'has no rows in test; this explains'),
+      (f'{SAE} {STORE} --judge_model=x', '--judge_model needs --judge_url'),
+      (f'{SAE} {STORE} --judge_url=x', '--judge_url=x is no address: write'),
+      (
+        f'{SAE} {STORE} --judge_url=http://localhost:1/v1',
+        '--judge_url needs --judge_model',
+      ),
+      (f'{SAE} {STORE} --out={{d}}/a.npy', 'a.npy is a file; name a folder'),
+    )
+  ),
+)

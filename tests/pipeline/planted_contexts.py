@@ -1,0 +1,84 @@
+"""Stores of tokens in three contexts, from known concepts, and their SAE.
+
+Of N examples each has factors; a token carries one of its example's. A shared
+plant has one direction a factor, whatever the context; a disjoint one has
+another for texts; in an unpaired one the text is of another example.
+"""
+
+import jax
+import numpy as np
+
+from saejax import io
+from saejax import nn
+from saejax import store
+
+D, FACTORS, S = 32, 8, 24
+LAYER = 5
+_TOKENS = {'image': 6, 'caption': 4, 'text': 4}
+_BASIS = np.linalg.qr(np.random.default_rng(1).normal(size=(D, D)))[0]
+ATOMS = _BASIS[:S]  # 0 to 7 of factors; 8 to 15 of texts, where disjoint.
+STREAMS = tuple(f'layer{LAYER:02d}.{c}' for c in _TOKENS)
+
+
+def factors(n: int, seed: int = 0) -> np.ndarray:
+  """Which factors each example has, at least one: bool [N, F]."""
+  rng = np.random.default_rng(seed)
+  has = rng.random((n, FACTORS)) < 0.25
+  has[np.arange(n), rng.integers(0, FACTORS, n)] = True
+  return has
+
+
+def write_store(
+  path: str, n: int = 240, kind: str = 'shared', layers=(LAYER,), seed: int = 0
+) -> np.ndarray:
+  """Writes the store; the examples' factors."""
+  assert kind in ('shared', 'disjoint', 'unpaired')
+  has = factors(n, seed)
+  rng = np.random.default_rng(seed + 1)
+  names = {f'layer{layer:02d}.{c}': c for layer in layers for c in _TOKENS}
+  spec = lambda c: store.StreamSpec(
+    d=D,
+    modality='image' if c == 'image' else 'text',
+    columns=('group', 'split', 'pair', 'position', 'token_id'),
+  )
+  writer = store.StoreWriter(
+    path, {k: spec(c) for k, c in names.items()},
+    {'dataset': {'name': 'planted'}},
+  )  # fmt: skip
+  other = rng.permutation(n)
+  split_N = store.assign_splits(np.arange(n), (0.2, 0.2, 0.6))
+  for name, context in names.items():
+    own = has if context == 'image' or kind != 'unpaired' else has[other]
+    x, columns = [], []
+    for i in range(n):
+      of = np.flatnonzero(own[i])
+      for t in range(_TOKENS[context]):
+        f = of[t % len(of)]
+        if context != 'image' and kind == 'disjoint':
+          f += FACTORS
+        gap = 0.4 * _BASIS[-1] * (1 if context == 'image' else -1)
+        noise = 0.03 * rng.normal(size=D)
+        x.append(rng.uniform(0.8, 1.2) * ATOMS[f] + gap + noise)
+        columns.append((i, split_N[i], i, t, f))
+    table = np.array(columns).T
+    writer.write(
+      name, 0, np.array(x, np.float32),
+      dict(zip(spec(context).columns, table, strict=True)),
+    )  # fmt: skip
+  writer.finish()
+  return has
+
+
+def write_sae(path: str, layer: int = LAYER, streams=None) -> None:
+  """A dictionary whose concepts are the atoms."""
+  sae = nn.ReLU(d=D, s=S, k=2)
+  variables = sae.init(jax.random.key(0), method=lambda module: module.w_dec)
+  params = dict(variables['params'])
+  params |= {'w_enc': ATOMS.astype(np.float32)}
+  params |= {'w_dec': ATOMS.astype(np.float32)}
+  params |= {'b_enc': np.full(S, -0.3, np.float32)}
+  named = streams or [f'layer{layer:02d}.{c}' for c in _TOKENS]
+  io.save(
+    path, sae, {'params': params, 'constants': variables['constants']},
+    {'config': {'streams': named}},
+  )  # fmt: skip

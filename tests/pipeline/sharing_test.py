@@ -1,0 +1,236 @@
+"""A shared plant is found, a disjoint one gives none, shuffling is chance."""
+
+import csv
+import os
+import tempfile
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
+
+from saejax import errors
+from saejax import results
+from saejax import store as store_lib
+from saejax.pipeline import sharing
+from saejax.pipeline import sharing_reading
+from tests import planted
+from tests.pipeline import planted_contexts
+
+LAYER = f'layer{planted_contexts.LAYER:02d}'
+CONFIG = sharing.SharingConfig(draws=40, examples=120)
+
+
+class SharingTest(parameterized.TestCase):
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    cls.folder = cls.enterClassContext(tempfile.TemporaryDirectory())
+    cls.path = lambda _, name: os.path.join(cls.folder, name)
+    planted_contexts.write_sae(os.path.join(cls.folder, 'sae'))
+    cls.found = {}
+    for kind in ('shared', 'disjoint', 'unpaired'):
+      path = os.path.join(cls.folder, kind)
+      planted_contexts.write_store(path, kind=kind)
+      cls.found[kind] = sharing.sharing(
+        path, [os.path.join(cls.folder, 'sae')], CONFIG
+      )
+
+  def entry(self, kind: str, name: str, pair: str = 'image-text'):
+    return self.found[kind].entries[f'{LAYER}/{pair}/{name}']
+
+  def value(self, *args, **kwargs) -> float:
+    return self.entry(*args, **kwargs)['value']
+
+  def test_a_shared_plant_is_found(self):
+    e = self.entry('shared', 'shared_share')
+    self.assertEqual((e['value'], e['split']), (1, 'test'))
+    self.assertEqual(self.value('shared', 'shared'), 8)
+    self.assertEqual(self.value('shared', 'paired_share'), 1)
+    self.assertGreater(self.value('shared', 'phi'), 0.5)
+    self.assertGreater(self.value('shared', 'agreement'), 0.9)
+    low, high = (self.entry('shared', 'phi')[k] for k in ('low', 'high'))
+    self.assertLess(low, self.value('shared', 'phi'))
+    self.assertGreater(high, self.value('shared', 'phi'))
+    self.assertLess(self.value('shared', 'agreement/others'), 0.1)
+    # Beside what is shared, its strongest tokens have no more in common than
+    # those of any two concepts, which all lack the rest.
+    rest = self.value('shared', 'agreement_rest')
+    self.assertAlmostEqual(
+      rest, self.value('shared', 'agreement_rest/others'), delta=0.25
+    )
+
+  def test_a_disjoint_plant_shares_nothing(self):
+    self.assertEqual(self.value('disjoint', 'shared_share'), 0)
+    self.assertEqual(self.value('disjoint', 'shared'), 0)
+    self.assertEqual(self.value('disjoint', 'paired_share'), 0)
+    self.assertIsNone(self.value('disjoint', 'phi'))
+    self.assertIsNone(self.value('disjoint', 'agreement'))
+    # But texts share all with texts, and chance would share some.
+    of_texts = 'caption-text'
+    self.assertEqual(self.value('disjoint', 'shared_share', of_texts), 1)
+    self.assertGreater(self.value('disjoint', 'shared_share/chance'), 0.1)
+    self.assertEqual(self.value('disjoint', 'shared_share/ceiling'), 1)
+    self.assertEqual(self.value('disjoint', 'shared_share/exchanged'), 1)
+
+  def test_unpaired_texts_are_at_what_permuting_gives(self):
+    self.assertEqual(self.value('unpaired', 'shared_share'), 1)
+    self.assertEqual(self.value('unpaired', 'paired_share'), 0)
+    null = self.entry('unpaired', 'phi/permuted')
+    value = self.value('unpaired', 'phi')
+    self.assertLess(abs(value - null['value']), 0.1)
+    for kind in ('shared', 'disjoint', 'unpaired'):
+      for name in ('paired_share/permuted', 'phi/permuted'):
+        null = self.value(kind, name)
+        self.assertLess(abs(null or 0), 0.05, (kind, name))
+
+  def test_arrangements_agree_only_where_pairs_do(self):
+    for what in ('cka', 'knn'):
+      for kind, least, most in (
+        ('shared', 0.4, 1), ('disjoint', 0.4, 1), ('unpaired', -0.1, 0.2),
+      ):  # fmt: skip
+        value = self.value(kind, what)
+        self.assertBetween(value, least, most, (kind, what))
+        null = self.entry(kind, f'{what}/permuted')
+        is_null = value < null['high'] + 0.05
+        self.assertEqual(is_null, kind == 'unpaired', (kind, what))
+      halves = self.entry('shared', what, pair='text halves')
+      null = self.entry('shared', f'{what}/permuted', pair='text halves')
+      self.assertGreater(halves['value'], null['high'])
+
+  def test_every_number_says_what_it_rests_on(self):
+    for kind, found in self.found.items():
+      for name, e in found.entries.items():
+        self.assertIn('n', e, (kind, name))
+        self.assertEqual(e['split'], 'test', (kind, name))
+
+  def test_files(self):
+    out = self.create_tempdir().full_path
+    found = self.found['shared']
+    found.write(out)
+    self.assertEqual(results.read(out), found.entries)
+    for name in ('representations', 'concepts'):
+      for kind in ('png', 'svg', 'csv'):
+        path = os.path.join(out, 'figures', f'{name}.{kind}')
+        self.assertGreater(os.path.getsize(path), 100)
+    with open(os.path.join(out, 'concepts.csv'), encoding='utf-8') as f:
+      rows = list(csv.DictReader(f))
+    self.assertLen(rows, 8)
+    self.assertTrue(all(r['image-text/shared'] == '1' for r in rows))
+    self.assertTrue(all(0.3 < float(r['score_text']) < 0.7 for r in rows))
+    self.assertIn('co-firing', sharing.summary(found))
+
+  def test_without_dictionaries_rows_alone_are_compared(self):
+    found = sharing.sharing(self.path('shared'), [], CONFIG)
+    self.assertNotIn(f'{LAYER}/image-text/shared_share', found.entries)
+    self.assertEqual(
+      found.entries[f'{LAYER}/image-text/cka'],
+      self.entry('shared', 'cka'),
+    )
+    self.assertEmpty(found.rows)
+
+  def test_layers_are_cut_to_one_l0(self):
+    store = self.path('two')
+    planted_contexts.write_store(store, n=80, layers=(5, 6))
+    planted_contexts.write_sae(self.path('six'), 6)
+    import json
+
+    from safetensors import numpy as files
+
+    # The second fires less: a higher bias.
+    weights = os.path.join(self.path('six'), 'sae.safetensors')
+    arrays = files.load_file(weights)
+    arrays['b_enc'] -= 0.75
+    files.save_file(arrays, weights)
+    found = sharing.sharing(store, [self.path('sae'), self.path('six')], CONFIG)
+    before = [found.entries[f'layer0{n}/l0']['value'] for n in (5, 6)]
+    after = [found.entries[f'layer0{n}/l0_matched']['value'] for n in (5, 6)]
+    self.assertGreater(before[0], 1.5 * before[1])
+    self.assertAlmostEqual(after[0], after[1], delta=0.02)
+    json.dumps(found.entries, allow_nan=False)
+
+  @parameterized.parameters(
+    ({'examples': 3}, '--examples=3 must be at least 4'),
+    ({'draws': 3}, '--draws=3 must be at least 20'),
+    ({'threshold': 1.0}, '--threshold=1.0 must be a share'),
+    ({'l0': 0.0}, '--l0=0.0 must be positive'),
+  )
+  def test_mistakes_in_flags(self, changes, message):
+    with self.assertRaisesRegex(errors.UserError, message):
+      sharing.SharingConfig(**changes)
+
+  def test_mistakes_in_what_is_given(self):
+    data = planted.sample(60)
+    flat = planted.write_store(self.path('flat'), data.image_ND, data.text_ND)
+    planted_contexts.write_sae(self.path('other'), 9)
+    planted_contexts.write_sae(self.path('plain'), streams=['image', 'text'])
+    sae, store = self.path('sae'), self.path('shared')
+    for given, message in (
+      ((flat, []), 'has no layer with the streams image, caption and text'),
+      ((store, [self.path('other')]), 'is of layer 9; .* has the layers 5'),
+      ((store, [self.path('plain')]), 'was trained on image, text; expected'),
+      ((store, [sae, sae]), 'are both of layer 5'),
+    ):
+      with self.assertRaisesRegex(errors.UserError, message):
+        sharing.sharing(*given, CONFIG)
+
+  def test_means_over_positions_are_no_tokens(self):
+    path = self.path('pooled')
+    data = planted.sample(60)
+    streams = {
+      name: store_lib.StreamSpec(d=planted_contexts.D)
+      for name in planted_contexts.STREAMS
+    }
+    writer = store_lib.StoreWriter(path, streams, {})
+    ids = {k: np.arange(60) for k in ('group', 'pair')}
+    ids['split'] = np.full(60, 2)
+    for name in streams:
+      writer.write(name, 0, data.image_ND[:, : planted_contexts.D], ids)
+    writer.finish()
+    found = sharing.sharing(path, [], CONFIG)
+    self.assertAlmostEqual(
+      found.entries[f'{LAYER}/image-text/cka']['value'], 1, places=5
+    )
+    with self.assertRaisesRegex(errors.UserError, 'holds means over positions'):
+      sharing.sharing(path, [self.path('sae')], CONFIG)
+
+
+class EqualiseTest(absltest.TestCase):
+  def test_an_example_has_as_many_tokens_everywhere(self):
+    make = lambda *of: sharing_reading.Tokens(
+      np.arange(len(of)) + 10, np.array(of)
+    )
+    found = sharing_reading.equalise(
+      {'image': make(0, 0, 0, 1, 1, 3), 'text': make(0, 1, 1, 1, 2)}, 4, 0
+    )
+    np.testing.assert_array_equal(found['image'].example_n, [0, 1, 1])
+    np.testing.assert_array_equal(found['text'].example_n, [0, 1, 1])
+    self.assertTrue(np.isin(found['image'].rows_n, [10, 11, 12, 13, 14]).all())
+
+  def test_halves_have_every_token_once(self):
+    tokens = sharing_reading.Tokens(np.arange(7), np.array([0] * 4 + [1] * 3))
+    one, other = sharing_reading.halves(tokens, 2, 0)
+    self.assertCountEqual([*one.rows_n, *other.rows_n], range(7))
+    np.testing.assert_array_equal(np.bincount(one.example_n), [2, 2])
+
+  def test_scenes_have_their_factors(self):
+    folder = self.create_tempdir().full_path
+    spec = store_lib.StreamSpec(d=2)
+    about = {
+      'dataset': {
+        'name': 'scenes', 'n': 9, 'seed': 1, 'captions': 'full', 'texts': 1,
+        'splits': [0.9, 0.05, 0.05],
+      }
+    }  # fmt: skip
+    writer = store_lib.StoreWriter(folder, {'image': spec}, about)
+    columns = {k: np.arange(3) for k in ('group', 'pair')}
+    columns['split'] = np.zeros(3, int)
+    writer.write('image', 0, np.ones((3, 2)), columns)
+    writer.finish()
+    found = sharing_reading.classes(store_lib.Store(folder), np.array([0, 4]))
+    # A full caption tells all that is shown, of what both can have.
+    np.testing.assert_array_equal(found.shown_NC, found.told_NC)
+    self.assertTrue(found.shown_NC.any(1).all())
+
+
+if __name__ == '__main__':
+  absltest.main()
