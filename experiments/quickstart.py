@@ -2,8 +2,8 @@
 
 Embeds drawn scenes and captions with a small CLIP that ships with saejax,
 trains sparse autoencoders, evaluates and analyses them beside a structureless
-twin, and writes OUT/report.html: about five minutes on two CPU cores. Killed,
-it goes on when run again.
+twin, and writes OUT/report.html and OUT/site, an explorer of concepts: about
+five minutes on two CPU cores. Killed, it goes on when run again.
 
   ./launch.sh quickstart
 """
@@ -54,8 +54,10 @@ def main() -> None:
     ) from None
   config = program.config_from_flags(C, ks=ks)
   report = quickstart.quickstart(config, OUT.value)
+  site = os.path.join(OUT.value, quickstart.SITE)
   print(f"""\
 Look at it:     {os.path.abspath(report)}
+Every concept:  ./launch.sh explore --serve --out={site}
 Its numbers:    {os.path.join(OUT.value, 'analysis', 'results.json')}
 On your own embeddings, row by row images and captions:
   ./launch.sh import_embeddings --image=A.npy --text=B.npy --out=runs/store

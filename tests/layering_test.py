@@ -45,7 +45,7 @@ ALLOWED = {
   'pipeline': {
     *MODULES, 'io', 'data', 'store', 'provenance', 'run', 'encode', 'results',
     'train', 'models', 'analysis', 'report', 'pretrained', 'torch_bridge',
-    'processes', 'baselines',
+    'processes', 'baselines', 'explorer',
   },
   'program': {'store'},
   'training_flags': {'program', 'ops', 'nn', 'train'},

@@ -12,6 +12,7 @@ from saejax import results
 from saejax import run
 from saejax import store as store_lib
 from saejax.data import specs
+from saejax.explorer import build
 from saejax.models import hub
 from saejax.pipeline import analysing
 from saejax.pipeline import embedding
@@ -27,6 +28,7 @@ from saejax.report import paper1 as report
 from saejax.train import config as config_lib
 from saejax.train import loop
 
+SITE = 'site'
 CENTERS = ('none', 'modality')
 WORLDS = ('full', 'unrelated')  # Captions of the worlds that answer otherwise.
 _LATENTS, _STEPS = 256, 1000
@@ -311,6 +313,25 @@ def judge(
   }
 
 
+def _site(config: Paper1Config, names: list[str], out: str, say: stages.Say):
+  """A site of every model's concepts, if it is not there.
+
+  Pictures of others are left out: whether they may be shown, `explore` asks.
+  """
+  site = os.path.join(out, SITE)
+  if os.path.exists(site):
+    return
+  folders = lambda *path: tuple(os.path.join(out, n, *path) for n in names)
+  is_drawn = isinstance(specs.parse(config.dataset), specs.SceneSet)
+  asked = build.SiteConfig(
+    analysis=folders(CENTERS[0], 'analysis'),
+    names=folders('names'),
+    thumbnails='auto' if is_drawn else 'none',
+  )
+  with stages.stage(say, 'Making a site of the concepts'):
+    build.write(asked, site, lambda _: None)
+
+
 def study(config: Paper1Config, out: str, say: stages.Say = print) -> str:
   """Runs everything that is not there yet; the path of the report.
 
@@ -334,6 +355,7 @@ def study(config: Paper1Config, out: str, say: stages.Say = print) -> str:
     for captions in WORLDS if config.counter_worlds else ():
       folder = os.path.join(out, 'worlds', captions)
       worlds[captions] = _world(config, captions, folder, say)
+  _site(config, names, out, say)
   found = judge(out, names, stores)
   if worlds:
     worlds = {'partial': found[names[0]][CENTERS[0]]} | worlds

@@ -11,6 +11,7 @@ from saejax import results
 from saejax import run
 from saejax import store as store_lib
 from saejax.data import specs
+from saejax.explorer import build
 from saejax.pipeline import analysing
 from saejax.pipeline import embedding
 from saejax.pipeline import evaluation
@@ -20,7 +21,7 @@ from saejax.report import page
 from saejax.train import config as config_lib
 from saejax.train import loop
 
-REPORT = 'report.html'
+REPORT, SITE = 'report.html', 'site'
 # Those that have k concepts a row, and codes that can be analysed.
 ARCHS = tuple(
   name for name, m in nn.ARCHITECTURES.items() if m.meets_k and not m.signed
@@ -106,7 +107,7 @@ def training(
 def quickstart(
   config: QuickstartConfig, out: str, say: Callable[[str], None] = print
 ) -> str:
-  """Runs every stage; returns the path of `report.html`.
+  """Runs every stage; returns the path of `report.html`, beside `site`.
 
   Killed, it goes on when run again with the same arguments.
 
@@ -116,10 +117,10 @@ def quickstart(
   _check(config)
   run.open_folder(out, {'quickstart': dataclasses.asdict(config)}, resume=True)
   store, analysis = os.path.join(out, 'store'), os.path.join(out, 'analysis')
-  with stages.stage(say, f'1/5 Model: {_model_words(config)}'):
+  with stages.stage(say, f'1/6 Model: {_model_words(config)}'):
     model = _model(config, out)
   with stages.stage(
-    say, f'2/5 Embedding {config.scenes:,} scenes and captions'
+    say, f'2/6 Embedding {config.scenes:,} scenes and captions'
   ):
     if not os.path.exists(os.path.join(store, store_lib.MANIFEST)):
       asked = embedding.EmbedConfig(model=model, dataset=config.dataset)
@@ -127,23 +128,27 @@ def quickstart(
   dictionaries = {}
   ks = ', '.join(map(str, config.ks))
   with stages.stage(
-    say, f'3/5 Training dictionaries of {config.latents} (k={ks})'
+    say, f'3/6 Training dictionaries of {config.latents} (k={ks})'
   ):
     for k in config.ks:
       trained = os.path.join(out, 'runs', f'k{k}')
       dictionaries[k] = loop.train(training(config, store, k), trained, True)
   evaluations = {}
-  with stages.stage(say, '4/5 Evaluating them on scenes that nothing has seen'):
+  with stages.stage(say, '4/6 Evaluating them on scenes that nothing has seen'):
     for k, sae in dictionaries.items():
       evaluations[k] = os.path.join(out, 'evaluations', f'k{k}')
       if not results.are_in(evaluations[k]):
         results.write(evaluations[k], evaluation.evaluate(sae, store))
   with stages.stage(
-    say, f'5/5 Analysing k={config.k} beside its structureless twin'
+    say, f'5/6 Analysing k={config.k} beside its structureless twin'
   ):
     if not results.are_in(analysis):
       sae = dictionaries[config.k]
       analysing.analyse(sae, store, analysis, 'test', with_twin=True)
+  site = os.path.join(out, SITE)
+  with stages.stage(say, '6/6 Making a site of its concepts'):
+    if not os.path.exists(site):
+      build.write(build.SiteConfig(analysis=(analysis,)), site, lambda _: None)
   report = os.path.join(out, REPORT)
   page.write(
     report,

@@ -8,6 +8,7 @@ from absl.testing import absltest
 
 from saejax import errors
 from saejax import results
+from saejax.explorer import load
 from saejax.pipeline import analysing
 from saejax.pipeline import quickstart
 from tests.pipeline import written
@@ -38,7 +39,7 @@ class QuickstartTest(absltest.TestCase):
     report = quickstart.quickstart(SMALL, self.out, said.append)
     after = times(self.out)
     self.assertEqual({f: after[f] for f in before}, before)
-    self.assertEqual(sum(s.startswith('5/5') for s in said), 2)
+    self.assertEqual(sum(s.startswith('5/6') for s in said), 2)
     with open(report, encoding='utf-8') as f:
       self.assertIn('What the vectors of a small CLIP are made of', f.read())
     found = results.read(os.path.join(self.out, 'analysis'))
@@ -46,6 +47,9 @@ class QuickstartTest(absltest.TestCase):
       self.assertIsNotNone(found[name]['value'], name)
     for k in SMALL.ks:
       results.read(os.path.join(self.out, 'evaluations', f'k{k}'))
+    site = load.load(os.path.join(self.out, quickstart.SITE))
+    (shown,) = site.dictionaries.values()
+    self.assertEqual(shown.n, found['concepts/live']['value'])
     # A third time there is nothing left to do.
     quickstart.quickstart(SMALL, self.out, said.append)
     self.assertEqual(times(self.out), after)
