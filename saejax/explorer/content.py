@@ -109,7 +109,3 @@ class Site:
   pictures: Pictures
   matches: Sequence[Match] = ()
   tour: Sequence[Mapping[str, str]] = ()
-
-
-def no_pictures() -> Pictures:
-  return Pictures(count=0, draw=lambda ids, side: [])

@@ -241,8 +241,3 @@ def write_readme(folder: str, title: str, about: str) -> None:
   quoted = schema.dump(title).decode('ascii')
   text = _README.format(title=quoted, about=about)
   pathlib.Path(folder, 'README.md').write_text(text, encoding='utf-8')
-
-
-def size(folder: str) -> int:
-  """Bytes of all files below a folder."""
-  return sum(p.stat().st_size for p in pathlib.Path(folder).rglob('*.*'))
