@@ -172,7 +172,7 @@ class JourneyTest(browser.PageTest):
     )
     page = self.open(link)
     state, place = self.state(page), self.place(page, self.id)
-    page.get_by_role('button', name='Share').click()
+    page.get_by_role('button', name='Share', exact=True).click()
     shared = page.locator('.copyable pre').first.inner_text()
     other = self.open(shared)
     self.assertEqual(self.state(other), state)
@@ -181,7 +181,7 @@ class JourneyTest(browser.PageTest):
 
   def test_a_picture_and_a_drawing_of_the_map(self):
     page = self.open()
-    page.get_by_role('button', name='Share').click()
+    page.get_by_role('button', name='Share', exact=True).click()
     heads = {'PNG': b'\x89PNG', 'SVG': b'<svg'}
     for name, head in heads.items():
       with page.expect_download() as saved:
