@@ -126,7 +126,7 @@ function end(context: Context, index: number, side: string): HTMLElement {
     h('h2', { dir: 'auto' }, nameOf(sae, index, 120)),
     button('Open its card', () => context.go({ c: sae.ids[index] }, 'push'), {
       class: 'plain',
-      'aria-label': `Open the card of ${nameOf(sae, index, 60)}`,
+      'aria-label': `Open its card, ${nameOf(sae, index, 60)}`,
     }),
     later(sae.concept(index), (concept) =>
       glimpse(context, concept, side === 'from')),

@@ -9,7 +9,8 @@ const TURN = 2 * Math.PI;
 
 export function css([r, g, b]: Rgb, alpha = 1): string {
   const byte = (v: number) => Math.round(255 * v);
-  return `rgba(${byte(r)},${byte(g)},${byte(b)},${alpha})`;
+  const bytes = `${byte(r)},${byte(g)},${byte(b)}`;
+  return alpha === 1 ? `rgb(${bytes})` : `rgba(${bytes},${alpha})`;
 }
 
 /** Adds the outline of a point's shape to the path. */

@@ -318,7 +318,10 @@ export function createMapView(context: Context): MapView {
   }
 
   update(first, first);
-  requestAnimationFrame(() => seek(selectedOf(store.get())));
+  // A link that says where to look is followed.
+  if (first.z === 1 && first.x === 0.5 && first.y === 0.5) {
+    requestAnimationFrame(() => seek(selectedOf(store.get())));
+  }
   return {
     element, map, update, zoomBy, whole,
     picked: () => lassoFound,
