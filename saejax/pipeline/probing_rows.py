@@ -196,10 +196,8 @@ def _parts(rows_n: np.ndarray):
   return [rows_n[i : i + _ROWS] for i in range(0, len(rows_n), _ROWS)]
 
 
-def coder(
-  sae: nn.LinearSAE, variables: types.ArrayTree, stream: store_lib.Stream
-) -> Callable[[np.ndarray], np.ndarray]:
-  """Codes of rows of a stream, by their numbers; UserError if it is pooled.
+def check_tokens(stream: store_lib.Stream, d: int, path: str) -> None:
+  """UserError unless an SAE of width d, at `path`, can read a stream's rows.
 
   A pooled row is no token, and almost nothing of an SAE fires on it.
   """
@@ -208,4 +206,15 @@ def coder(
       f'Stream {stream.name} holds means over positions, and an SAE reads '
       'tokens: cache activations without --pool.'
     )
+  if stream.d != d:
+    raise errors.UserError(
+      f'The SAE at {path} reads rows of width {d}; stream {stream.name} has '
+      f'width {stream.d}.'
+    )
+
+
+def coder(
+  sae: nn.LinearSAE, variables: types.ArrayTree, stream: store_lib.Stream
+) -> Callable[[np.ndarray], np.ndarray]:
+  """Codes of rows of a stream, by their numbers."""
   return lambda rows_n: encode.encode(sae, variables, stream, rows_n).z_nS

@@ -122,6 +122,10 @@ def sites(
     streams = first[n], second[n]
     found.append(Site(f'layer{n:02d}', n, store, streams))
     if n in saes:
+      for name in streams:
+        probing_rows.check_tokens(
+          store[name], io.read_config(saes[n])['d'], saes[n]
+        )
       found.append(Site(f'layer{n:02d}.sae', n, store, streams, saes[n]))
   for path in references:
     other = store_lib.Store(path)

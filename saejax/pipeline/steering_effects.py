@@ -186,6 +186,24 @@ def _matched(s: Subject, damage_NK: np.ndarray, asked: float, own: float):
   return steering.strength_at(damage_NK, s.strength_K, asked)
 
 
+def _by_chance(
+  s: Subject, q: Question, base, unit_CD, null_ND, harm, tested, at, others
+) -> Arrays:
+  """Effects of directions by chance, and of other classes, at equal damage.
+
+  `at` is the class and the strength whose damage on val is matched.
+  """
+  effect = lambda added: of_target(q, chances(s, q, added)).mean(1) - base
+  asked, own = harm[f'val/{tested}'][at], s.strength_K[at[1]]
+  strength_N = _matched(s, harm['val/null'], asked, own)
+  strength_c = _matched(s, harm[f'val/{tested}'][others], asked, own)
+  return {
+    'null': effect(s.scaled(null_ND, strength_N)),
+    'null.strength': strength_N,
+    'wrong': effect(s.scaled(unit_CD[others], strength_c)),
+  }
+
+
 def measure_class(
   s: Subject,
   site: str,
@@ -242,17 +260,9 @@ def measure_class(
     chance = chances(s, q, s.ladder(unit_CD[target][None]))
     found[f'chance/{kind}'] = of_target(q, chance)
     found[f'flip/{kind}'] = says(q.choices.target_n, chance).astype(np.uint8)
-  effect = lambda added: (
-    of_target(q, chances(s, q, added)).mean(1) - found['base'].mean()
-  )
-  at = int(found[f'chosen/{tested}'])
-  asked, own = harm[f'val/{tested}'][target, at], s.strength_K[at]
-  strength_N = _matched(s, harm['val/null'], asked, own)
-  found |= {
-    'null': effect(s.scaled(null_ND, strength_N)),
-    'null.strength': strength_N,
-  }
-  others = [c for c in classes if c != target]
-  strength_c = _matched(s, harm[f'val/{tested}'][others], asked, own)
-  found['wrong'] = effect(s.scaled(unit[tested][others], strength_c))
+  found |= _by_chance(
+    s, q, found['base'].mean(), unit[tested], null_ND, harm, tested,
+    (target, int(found[f'chosen/{tested}'])),
+    [c for c in classes if c != target],
+  )  # fmt: skip
   return {name: np.array(a, order='C') for name, a in found.items()}
