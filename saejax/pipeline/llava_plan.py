@@ -316,7 +316,7 @@ def table(plan_: Plan, config: PlanConfig) -> str:
   if whole and model > 1:
     first = next(iter(plan_.replicated))
     lines.append(
-      f'{len(plan_.replicated)} matrices are whole on every device, '
+      f'matrices that are whole on every device: {len(plan_.replicated)}, '
       f'{math.ceil(whole / 1e6):,} M numbers, the largest {first}'
     )
   return '\n'.join(lines)

@@ -39,10 +39,16 @@ class Measured:
 
 
 def interval(value: float, draws_R, n: int, split: str) -> dict[str, Any]:
-  """A result with its bounds over resampled examples."""
+  """A result with its bounds over resampled examples.
+
+  A resample has fewer different examples, which moves what is measured (means
+  of classes are noisier, and so less alike): the draws lend their spread about
+  their own mean, not their place.
+  """
   low, high = math.nan, math.nan
-  if np.isfinite(draws_R).any():
-    low, high = np.nanpercentile(draws_R, [2.5, 97.5])
+  if np.isfinite(draws_R).any() and math.isfinite(value):
+    about = np.nanpercentile(draws_R, [2.5, 97.5]) - np.nanmean(draws_R)
+    low, high = np.minimum(value + about, 1.0)
   found = results.entry(
     bootstrap.Estimate(value, n, float(low), float(high)), split=split
   )

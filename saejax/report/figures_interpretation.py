@@ -18,7 +18,7 @@ _PANELS = {
 }
 _LABELS = {
   'sae': 'concepts', 'dimension': 'residual\ndimensions',
-  'random': 'random\nSAE',
+  'random': 'random\ndirections',
 }  # fmt: skip
 
 

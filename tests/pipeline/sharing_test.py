@@ -103,6 +103,13 @@ class SharingTest(parameterized.TestCase):
         self.assertIn('n', e, (kind, name))
         self.assertEqual(e['split'], 'test', (kind, name))
 
+  def test_bounds_hold_the_value(self):
+    for kind, found in self.found.items():
+      for name, e in found.entries.items():
+        if e.get('interval') == 'bootstrap over examples' and e['low']:
+          value = e['value']
+          self.assertBetween(value, e['low'], e['high'], (kind, name))
+
   def test_files(self):
     out = self.create_tempdir().full_path
     found = self.found['shared']
