@@ -28,7 +28,7 @@ _STREAM = 3_000
 _TEXT_LENGTH = (
   56  # The fullest caption has 31 words; a question has at most 17.
 )
-_ROW_LENGTH = 108  # With the 78 positions of an image.
+ROW_LENGTH = 108  # With the 78 positions of an image.
 
 
 @flax.struct.dataclass
@@ -191,7 +191,7 @@ def image_batch(model, world, index_N: Sequence[int]) -> AnswerBatch:
     shown.answer[:cut] + told.answer[cut:],
   )
   side = model.module.config.vision.image_size
-  return batch(model, mixed, render.render(scenes, side)[:cut], _ROW_LENGTH)
+  return batch(model, mixed, render.render(scenes, side)[:cut], ROW_LENGTH)
 
 
 def place(b: AnswerBatch, mesh: jax.sharding.Mesh) -> AnswerBatch:

@@ -19,10 +19,13 @@ from saejax.data import scenes as scenes_lib
 from saejax.models import llava_folder
 from saejax.pipeline import llava_batches
 from saejax.pipeline import llava_models
+from saejax.pipeline import llava_quality
+from saejax.pipeline import vlm_quality
 from saejax.pipeline import vlm_steps
 from saejax.train import contrastive
 
 _LANGUAGE = ('language_model', 'lm_head')
+_LOGS = ('captioning.jsonl', 'metrics.jsonl')
 
 
 def answer_loss(module, params, batch: llava_batches.AnswerBatch):
@@ -57,7 +60,7 @@ def _phase(config, model, mesh, out, name: str):
   phase = vlm_steps.Phase(
     offset=config.steps if is_text else 0,
     steps=steps,
-    metrics='captioning.jsonl' if is_text else 'metrics.jsonl',
+    metrics=_LOGS[0] if is_text else _LOGS[1],
     checkpoints='captioning' if is_text else 'checkpoints',
     show='accuracy',
   )
@@ -85,4 +88,10 @@ def train(config: llava_models.LlavaConfig, out: str, resume: bool) -> str:
     for name in ('text', 'whole'):
       model = _phase(config, model, mesh, out, name)
     llava_folder.save(path, model, hf_config)
+  if not os.path.exists(os.path.join(path, vlm_quality.PROVENANCE)):
+    world = scenes_lib.World(seed=config.seed, captions=config.captions)
+    found = llava_quality.measure(llava_folder.load(path), world)
+    asked = {'model': 'llava_next'} | dataclasses.asdict(config)
+    logs = [os.path.join(out, name) for name in _LOGS]
+    vlm_quality.describe(path, asked, found, logs)
   return path

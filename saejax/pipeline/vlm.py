@@ -113,5 +113,6 @@ def train_vlm(config: VLMConfig, out: str, resume: bool = False) -> str:
     if config.caption_steps:
       logs.insert(0, os.path.join(out, 'captioning.jsonl'))
     asked = dataclasses.asdict(config)
-    vlm_quality.describe(model, asked, config.world(), logs)
+    found = vlm_quality.measure(folder.load(model), config.world())
+    vlm_quality.describe(model, asked, found, logs)
   return model

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 import os
 from unittest import mock
 
@@ -13,13 +14,16 @@ from PIL import Image
 
 from saejax import errors
 from saejax import sharding
+from saejax.data import questions
 from saejax.data import render
 from saejax.data import scenes as scenes_lib
 from saejax.models import generation
 from saejax.models import llava_folder
 from saejax.pipeline import llava_batches
 from saejax.pipeline import llava_models
+from saejax.pipeline import llava_quality
 from saejax.pipeline import llava_training
+from saejax.pipeline import vlm_quality
 from saejax.pipeline import vlm_steps
 from saejax.train import contrastive
 from tests.models import parity
@@ -99,6 +103,7 @@ class TrainTest(parameterized.TestCase):
     self.out = os.path.join(self.create_tempdir().full_path, 'run')
     one = sharding.make_mesh((1, 1))  # Compiled in a quarter of the time.
     self.enter_context(mock.patch.object(sharding, 'make_mesh', lambda: one))
+    self.enter_context(mock.patch.object(llava_quality, 'SCENES', 24))
 
   def test_resuming_gives_the_same_bits(self):
     whole = llava_training.train(TINY, self.out, False)
@@ -124,6 +129,10 @@ class TrainTest(parameterized.TestCase):
       with open(os.path.join(path, 'model.safetensors'), 'rb') as f:
         bits.append(f.read())
     self.assertEqual(*bits)
+    with open(os.path.join(whole, vlm_quality.PROVENANCE)) as f:
+      made = json.load(f)
+    self.assertEqual(made['config']['model'], 'llava_next')
+    self.assertGreater(made['held_out']['colour/accuracy']['n'], 0)
     # Texts were learnt first, by the language model alone.
     start = llava_models.new_model(TINY)[0].params
     ended = llava_folder.load(whole).params
@@ -160,6 +169,49 @@ class TrainTest(parameterized.TestCase):
     with self.assertRaisesRegex(errors.UserError, message):
       llava_training.train(config, self.out, False)
     self.assertFalse(os.path.exists(self.out))
+
+
+class QualityTest(absltest.TestCase):
+  def test_options_are_told_apart_by_what_is_chosen(self):
+    model = tiny()
+    seen = []
+
+    def knows(batch, options_n):
+      # The letter to be told is the token of weight that is no end.
+      letters = model.tokenizer.convert_tokens_to_ids(list(questions.LETTERS))
+      first = np.argmax(batch.weight_BT > 0, axis=1)
+      seen.append(batch.image is not None)
+      told = np.asarray(batch.next_BT)[np.arange(len(first)), first]
+      return np.array([letters.index(t) for t in told])
+
+    for chooser, expected in ((knows, 1.0), (lambda b, n: 0 * n, None)):
+      with (
+        mock.patch.object(llava_quality, '_chooser', lambda _, c=chooser: c),
+        mock.patch.object(llava_quality, 'SCENES', 400),
+      ):
+        found = llava_quality.measure(model, WORLD)
+      for kind in questions.KINDS:
+        chance = found[f'{kind}/chance']['value']
+        for name in ('accuracy', 'accuracy_blind'):
+          e = found[f'{kind}/{name}']
+          if expected is None:  # The first of exchangeable options.
+            error = 4 * np.sqrt(chance * (1 - chance) / e['n'])
+            self.assertBetween(e['value'], chance - error, chance + error)
+          else:
+            self.assertEqual(e['value'], expected)
+    self.assertEqual(set(seen), {True, False})
+
+  def test_a_model_that_knows_nothing_is_no_better_than_chance(self):
+    with mock.patch.object(llava_quality, 'SCENES', 32):
+      found = llava_quality.measure(tiny(), WORLD)
+    right = [e for name, e in found.items() if name.endswith('/accuracy')]
+    n = np.array([e['n'] for e in right])
+    mean = np.average([e['value'] for e in right], weights=n)
+    chance = np.average(
+      [e['value'] for name, e in found.items() if name.endswith('/chance')],
+      weights=n,
+    )
+    self.assertLess(mean, chance + 4 * np.sqrt(0.25 / n.sum()))
 
 
 @parity.needs_torch
