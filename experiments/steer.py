@@ -81,7 +81,10 @@ PROMPT = flags.DEFINE_string(
   r'How a row reads before its answer: {image}, {question}; \n is a new line.',
 )
 flags.DEFINE_list(
-  'letters', list(C.letters), 'That name options, each one token.'
+  'letters',
+  list(C.letters),
+  'That name options, each one token; none (--letters=) asks plainly, for the '
+  'name of a class.',
 )
 flags.DEFINE_string('sae', C.sae, 'Folder of an SAE of the layer.')
 flags.DEFINE_string(

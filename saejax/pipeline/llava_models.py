@@ -47,14 +47,14 @@ class LlavaConfig:
 
   captions: str = 'partial'
   seed: int = 0
-  caption_steps: int = 1_500
-  steps: int = 8_000
-  batch: int = 64
+  caption_steps: int = 600
+  steps: int = 4_000
+  batch: int = 32
   lr: float = 1e-3
   weight_decay: float = 0.05
   text_width: int = 128
   text_layers: int = 6
-  log_every: int = 100
+  log_every: int = 50
   checkpoint_every: int = 500
 
 

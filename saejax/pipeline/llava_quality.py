@@ -20,16 +20,22 @@ _BATCH = 32
 Entries = dict[str, dict[str, Any]]
 
 
-def _chooser(model: llava_folder.LLaVA):
-  """Which option each row takes: (batch, options [n]) -> places [n]."""
-  letters = model.tokenizer.convert_tokens_to_ids(list(questions.LETTERS))
+def _logits(model: llava_folder.LLaVA):
+  """(params, batch) -> logits [B, T, V]."""
 
   @jax.jit
-  def logits(params, batch):
+  def run(params, batch):
     found, *_ = model.module.apply(
       {'params': params}, batch.tokens, image=batch.image
     )
     return found
+
+  return run
+
+
+def _chooser(model: llava_folder.LLaVA, logits):
+  """Which option each row takes: (batch, options [n]) -> places [n]."""
+  letters = model.tokenizer.convert_tokens_to_ids(list(questions.LETTERS))
 
   def choose(batch: llava_batches.AnswerBatch, options_n: np.ndarray):
     logit_BTV = np.asarray(logits(model.params, batch))
@@ -61,16 +67,36 @@ def _right(
   return np.concatenate(right)
 
 
-def measure(model: llava_folder.LLaVA, world: scenes_lib.World) -> Entries:
-  """Accuracy on questions with options, by kind, and without the image.
+def _told(model: llava_folder.LLaVA, run, asked, drawn, shows) -> np.ndarray:
+  """Whether each open question is answered greedily by its very words."""
+  n, found = len(asked.text), []
+  for start in range(0, n, _BATCH):
+    at = np.arange(start, start + _BATCH)
+    kept = np.minimum(at, n - 1)
+    rows = llava_batches.Rows(
+      [llava_batches.prompt(asked.text[i], shows) for i in kept],
+      [asked.answer[i] for i in kept],
+    )
+    images = drawn[asked.row_n[kept]] if shows else None
+    batch = llava_batches.batch(model, rows, images, llava_batches.ROW_LENGTH)
+    likeliest_BT = np.asarray(run(model.params, batch)).argmax(-1)
+    right_BT = (likeliest_BT == batch.next_BT) | (batch.weight_BT == 0)
+    found.append(right_BT.all(1)[at < n])
+  return np.concatenate(found)
 
-  `chance` is one over the options. Without the image nothing can be better
-  than that: see `data.questions`.
+
+def measure(model: llava_folder.LLaVA, world: scenes_lib.World) -> Entries:
+  """Accuracy by kind of question, and without the image.
+
+  `KIND/accuracy` is of questions with options; `chance` is one over those, and
+  without the image nothing can be better than that: see `data.questions`.
+  `KIND/open` is of questions without, answered word for word.
   """
   world = dataclasses.replace(world, seed=world.seed + _UNSEEN)
   sampled = scenes_lib.sample(world, np.arange(SCENES))
   drawn = render.render(sampled, model.module.config.vision.image_size)
-  choose, entries = _chooser(model), {}
+  run, entries = _logits(model), {}
+  choose = _chooser(model, run)
   for kind in questions.KINDS:
     asked = questions.ask(world, sampled, kind)
     if not asked.text:
@@ -79,6 +105,12 @@ def measure(model: llava_folder.LLaVA, world: scenes_lib.World) -> Entries:
       right = _right(model, asked, drawn, choose, shows)
       entries[f'{kind}/{name}'] = results.entry(
         bootstrap.mean(right.astype(np.float64), asked.row_n)
+      )
+    plain = questions.ask(world, sampled, kind, 1)
+    for name, shows in (('open', True), ('open_blind', False)):
+      right = _told(model, run, plain, drawn, shows)
+      entries[f'{kind}/{name}'] = results.entry(
+        bootstrap.mean(right.astype(np.float64), plain.row_n)
       )
     options = np.array([len(o) for o in asked.options])
     entries[f'{kind}/chance'] = results.entry(

@@ -106,20 +106,19 @@ def ask(
 
 
 def chances(s: Subject, q: Question, added_ND: np.ndarray) -> np.ndarray:
-  """Probability of every letter, [N, rows, O]."""
-  return onward.chances(
-    s.asker.model, q.prefixes, s.layer, added_ND, s.asker.letter_ids()
-  )
+  """Probability of every option, [N, rows, O]."""
+  ids = s.asker.word_ids(q.choices.options)
+  return onward.chances(s.asker.model, q.prefixes, s.layer, added_ND, ids)
 
 
 def of_target(q: Question, chance_NrO: np.ndarray) -> np.ndarray:
-  """Probability of the target's letter, [N, rows]."""
+  """Probability of the target, [N, rows]."""
   at = q.choices.target_n[None, :, None]
   return np.take_along_axis(chance_NrO, at, axis=2)[..., 0]
 
 
 def says(place_n: np.ndarray, chance_NrO: np.ndarray) -> np.ndarray:
-  """Whether the likeliest letter is the one at some place, [N, rows]."""
+  """Whether the likeliest option is the one at some place, [N, rows]."""
   return chance_NrO.argmax(2) == place_n[None]
 
 

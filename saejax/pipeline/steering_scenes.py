@@ -103,14 +103,18 @@ def question(shown: Shown, factor: str, world: scenes_lib.World) -> list[str]:
 class Choices:
   """Questions with options in words, one row a scene and order of letters.
 
+  Or plain ones, one row a scene, answered by the name of a class.
+
   Attributes:
-    text: questions with their options.
+    text: questions, with their options where letters name them.
+    options: what is chosen from: letters, or the names of all classes.
     scene_n: which scene each is about.
     target_n: the place of the target among the options.
     truth_n: that of what the scene shows.
   """
 
   text: list[str]
+  options: tuple[str, ...]
   scene_n: np.ndarray
   target_n: np.ndarray
   truth_n: np.ndarray
@@ -131,9 +135,18 @@ def choices(
     target: the class that is among the options of every scene; None for others
       alone, and then the target is the truth.
     world: of the scenes.
-    letters: that name options, at least as many.
+    letters: that name options, at least as many; none asks for a name.
   """
   names = FACTORS[factor]
+  if not letters:
+    truth_n = shown.label[factor]
+    return Choices(
+      text=question(shown, factor, world),
+      options=names,
+      scene_n=np.arange(len(shown)),
+      target_n=np.full_like(truth_n, target) if target is not None else truth_n,
+      truth_n=truth_n,
+    )
   count = min(OPTIONS, len(names), len(letters))
   text, scene, targets, truths = [], [], [], []
   asked = question(shown, factor, world)
@@ -157,7 +170,9 @@ def choices(
       scene.append(i)
       targets.append(order.index(goal))
       truths.append(order.index(int(truth)))
-  return Choices(text, np.array(scene), np.array(targets), np.array(truths))
+  return Choices(
+    text, (*letters,), np.array(scene), np.array(targets), np.array(truths)
+  )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,7 +183,7 @@ class Asker:
     model: that is asked.
     prompt: holds {image} and {question}.
     batch: rows at a time.
-    letters: that name options.
+    letters: that name options; none where names of classes are asked for.
   """
 
   model: llava_folder.LLaVA
@@ -181,10 +196,7 @@ class Asker:
 
   def letter_ids(self) -> list[int]:
     """Tokens of the letters; UserError where two begin alike."""
-    ids = [
-      self.model.tokenizer(letter, add_special_tokens=False)['input_ids'][0]
-      for letter in self.letters
-    ]
+    ids = self.word_ids(self.letters)
     if len(set(ids)) < len(ids):
       raise errors.UserError(
         f'--letters={",".join(self.letters)}: two of them begin with the same '

@@ -47,7 +47,7 @@ class SteerConfig:
     rollouts: scenes of each class that are written about.
     atoms: of sparse decompositions.
     prompt: how a row reads; {image} and {question} are filled in.
-    letters: that name options.
+    letters: that name options; none asks plainly, for the name of a class.
     sae: folder of an SAE of the layer, or None.
     revision: branch, tag or commit on the hub; None for `main`.
     offline: never ask the network for the model.
@@ -132,8 +132,8 @@ class SteerConfig:
         f'--dtype={self.dtype} is unknown: choose '
         f'{" or ".join(embedding.DTYPES)}.'
       )
-    if len(self.letters) < 2:
-      raise errors.UserError('--letters: name two or more.')
+    if len(self.letters) == 1:
+      raise errors.UserError('--letters: name two or more, or none.')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -254,7 +254,12 @@ def subject(config: SteerConfig, model: llava_folder.LLaVA) -> effects.Subject:
   asker = steering_scenes.Asker(
     model, config.prompt, config.batch, config.letters
   )
-  asker.letter_ids()
+  names = config.letters or steering_scenes.FACTORS[config.factor]
+  if len(set(asker.word_ids(names))) < len(names):
+    raise errors.UserError(
+      f'{",".join(names)}: two of these begin with the same token of the model. '
+      'Give other --letters, such as A,B,C,D.'
+    )
   side = model.module.config.vision.image_size
   pools = {p: _split(data, config, p, side) for p in ('val', 'test')}
   return effects.Subject(

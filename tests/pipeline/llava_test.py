@@ -186,7 +186,7 @@ class QualityTest(absltest.TestCase):
 
     for chooser, expected in ((knows, 1.0), (lambda b, n: 0 * n, None)):
       with (
-        mock.patch.object(llava_quality, '_chooser', lambda _, c=chooser: c),
+        mock.patch.object(llava_quality, '_chooser', lambda *_, c=chooser: c),
         mock.patch.object(llava_quality, 'SCENES', 400),
       ):
         found = llava_quality.measure(model, WORLD)

@@ -87,7 +87,7 @@ def ask(s, site, shown, factor, target):
 def subject() -> effects.Subject:
   asker = types.SimpleNamespace(
     letters=questions.LETTERS,
-    letter_ids=lambda: AT,
+    word_ids=lambda _: AT,
     model=None,
     captioned=lambda shown, world: list(shown.scenes.index_N),
   )
@@ -208,6 +208,15 @@ class ScenesTest(absltest.TestCase):
           self.assertEqual(words[c.target_n[row]], names[target])
           truth = names[sources.label[factor][i]]
           self.assertEqual(words[c.truth_n[row]], truth)
+
+  def test_without_letters_the_name_of_a_class_is_asked_for(self):
+    shown = steering_scenes.show(DATA, 'val', 8, 16)
+    c = steering_scenes.choices(shown, 'shape', 2, DATA.world, ())
+    self.assertEqual(c.options, steering_scenes.FACTORS['shape'])
+    self.assertEqual(set(c.target_n), {2})
+    np.testing.assert_array_equal(c.truth_n, shown.label['shape'])
+    for text in c.text:
+      self.assertRegex(text, r'^what shape is the \w+ thing \?$')
 
   def test_without_a_target_the_truth_is_asked_for(self):
     shown = steering_scenes.show(DATA, 'test', 8, 16)
