@@ -257,8 +257,8 @@ def subject(config: SteerConfig, model: llava_folder.LLaVA) -> effects.Subject:
   names = config.letters or steering_scenes.FACTORS[config.factor]
   if len(set(asker.word_ids(names))) < len(names):
     raise errors.UserError(
-      f'{",".join(names)}: two of these begin with the same token of the model. '
-      'Give other --letters, such as A,B,C,D.'
+      f'{",".join(names)}: two of these begin with the same token of the '
+      'model. Give other --letters, such as A,B,C,D.'
     )
   side = model.module.config.vision.image_size
   pools = {p: _split(data, config, p, side) for p in ('val', 'test')}
