@@ -252,9 +252,9 @@ def check(c: Paper2Config) -> None:
   some = dataclasses.replace(
     c, layers=c.layers or (1,), k=c.k or 1, steer_layer=c.steer_layer or 1
   )
+  splice_config(some, 1)
   caching.check(cache_config(some))
   config_lib.check(train_config(some, '', 1))
-  splice_config(some, 1)
   interpret_config(some, '', '', True)
   if isinstance(data, specs.SceneSet):
     for factor in c.factors:

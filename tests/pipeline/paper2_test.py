@@ -55,7 +55,7 @@ class CheckTest(parameterized.TestCase):
     ({'latents': 8, 'expansion': 2.0}, '--latents or --expansion, not both'),
     ({'k': 0}, '--k=0 must be at least 1'),
     ({'concepts': 1}, '--concepts=1 must be at least 2'),
-    ({'prompt': 'what'}, r'must hold \{image\}'),
+    ({'prompt': 'what'}, r'what. must hold \{image\} and'),
   )
   def test_a_mistake_is_told_and_leaves_nothing(self, given, message):
     config = paper2_setup.Paper2Config(**({'model': '/none'} | given))
