@@ -49,9 +49,20 @@ class Evidence:
   autointerp: Mapping[int, Entries]
 
 
-def _named(numbers: Mapping[str, Entry | None]) -> dict[str, Entry]:
-  """Those that were measured."""
-  return {name: e for name, e in numbers.items() if e is not None}
+def _judged(
+  verdicts: Sequence[str],
+  measured: Mapping[str, Entry | None],
+  null: Mapping[str, Entry | None],
+  rule: str,
+) -> Judged:
+  """All of some verdicts, beside those numbers that were measured."""
+  there = lambda numbers: {k: e for k, e in numbers.items() if e is not None}
+  return Judged(
+    verdict=judging.all_of(verdicts),
+    measured=there(measured),
+    null=there(null),
+    rule=rule,
+  )
 
 
 def readable(e: Evidence) -> Judged:
@@ -74,11 +85,11 @@ def readable(e: Evidence) -> Judged:
       measured[f'{at}, codes of the SAE'] = top1(e.probe, factor, f'{site}.sae')
       null[f'{at}, shuffled labels'] = shuffled
       verdicts.append(judging.compare(own, shuffled))
-  return Judged(
-    verdict=judging.all_of(verdicts),
-    measured=_named(measured),
-    null=_named(null),
-    rule='Accuracy of a multinomial probe of the mean over an image’s '
+  return _judged(
+    verdicts,
+    measured,
+    null,
+    'Accuracy of a multinomial probe of the mean over an image’s '
     'positions, above that of shuffled labels, of every factor at every chosen '
     'layer. Layer 0, which is what the vision tower and the projector give, '
     'and the commonest class stand beside.',
@@ -126,11 +137,11 @@ def causes(e: Evidence) -> Judged:
     null[f'{factor}, random directions, as much damage allowed'] = chance
     for name, entry in _by_class(found, 'rise/null').items():
       null[f'{factor}, {name}, random at the same damage'] = entry
-  return Judged(
-    verdict=judging.all_of(verdicts),
-    measured=_named(measured),
-    null=_named(null),
-    rule='A class passes where the effect of its direction on held-out images '
+  return _judged(
+    verdicts,
+    measured,
+    null,
+    'A class passes where the effect of its direction on held-out images '
     'ranks among those of random directions at the same damage with p ≤ 0.05, '
     'corrected over classes (Holm). Of every factor at least half of the '
     'classes pass, and the probability of the target rises by more than '
@@ -168,11 +179,11 @@ def specific(e: Evidence) -> Judged:
       )
     has = f'{at}/{other}/fall' in found
     verdicts.append(_told_apart(found, other) if has else OPEN)
-  return Judged(
-    verdict=judging.all_of(verdicts),
-    measured=_named(measured),
-    null={'fall that is allowed': {'value': FALL}},
-    rule='Where a direction turns at least half of the answers about the '
+  return _judged(
+    verdicts,
+    measured,
+    {'fall that is allowed': {'value': FALL}},
+    'Where a direction turns at least half of the answers about the '
     'colour, accuracy about the shape falls by at most 5 points, and the '
     'converse. Open where no class turns half of them, and where the other '
     'factor was not told above chance before.',
@@ -200,11 +211,11 @@ def keeps(e: Evidence) -> Judged:
     verdicts.append(
       _at_least(recovered, KEPT) if _is_sparse(l0, most) else OPEN
     )
-  return Judged(
-    verdict=judging.all_of(verdicts),
-    measured=_named(measured),
-    null=_named(null),
-    rule='With the SAE’s reconstruction at the positions of the image, at '
+  return _judged(
+    verdicts,
+    measured,
+    null,
+    'With the SAE’s reconstruction at the positions of the image, at '
     'least 0.9 of the loss of captions is recovered that the mean of images '
     'costs there, at every chosen layer, with at most a sixteenth of the '
     'width as active concepts. Open where more are active, and where the mean '
@@ -281,11 +292,11 @@ def shares(e: Evidence) -> Judged:
   verdicts = [OPEN]
   if len(e.layers) > 1:
     verdicts = [_rises(pairs) for pairs in (paired, alike)]
-  return Judged(
-    verdict=judging.all_of(verdicts),
-    measured=_named(measured),
-    null=_named(null),
-    rule='Of the concepts that fire for bare texts or images, the share that '
+  return _judged(
+    verdicts,
+    measured,
+    null,
+    'Of the concepts that fire for bare texts or images, the share that '
     'fires for an image and its own text, and CKA: at the deepest chosen '
     'layer both are above those of permuted examples, and what they are '
     'above these is more than at the first. What fires in both at all, and '
@@ -320,11 +331,11 @@ def interpretable(e: Evidence) -> Judged:
       verdicts.append(judging.compare(own, entry))
     null[f'{at}, dimensions of the stream'] = found.get('dimension/auroc')
     null[f'{at}, IoU with objects of others'] = found.get('sae/iou/shuffled')
-  return Judged(
-    verdict=judging.all_of(verdicts),
-    measured=_named(measured),
-    null=_named(null),
-    rule='How well an explanation tells held-out examples for which its '
+  return _judged(
+    verdicts,
+    measured,
+    null,
+    'How well an explanation tells held-out examples for which its '
     'concept fires (AUROC, hard negatives among them), above the explanations '
     'of other concepts and above those of random directions that fire as '
     'often, at every chosen layer.',
@@ -344,11 +355,11 @@ def blind(e: Evidence) -> Judged:
     is_known = without is not None and without['value'] is not None
     verdict = HOLDS if is_known and beyond == OPEN else OPEN
     verdict = FAILS if beyond == HOLDS else verdict
-  return Judged(
-    verdict=verdict,
-    measured=_named({'without the image': without, 'with it': seen}),
-    null=_named({'chance': chance}),
-    rule='Chance, which is one over the options, lies in the interval of the '
+  return _judged(
+    [verdict],
+    {'without the image': without, 'with it': seen},
+    {'chance': chance},
+    'Chance, which is one over the options, lies in the interval of the '
     'accuracy of forced choices without the image; it fails where accuracy is '
     'above chance. Open where the model does not answer above chance with the '
     'image either.',
