@@ -104,6 +104,8 @@ def train_config(c: Paper2Config, store: str, layer: int):
     mix='equal',
     # So that what fires nowhere stands for the mean, the floor of splicing.
     center='modality',
+    # Else the modality of longer rows takes most of the concepts.
+    scale='modality',
     seed=c.seed,
   )
 

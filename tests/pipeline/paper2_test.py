@@ -26,7 +26,7 @@ SMALL = {
   'dataset': 'scenes:n=700,splits=0.6/0.15/0.25', 'layers': (1, 2),
   'steer_layer': 1, 'latents': 64, 'steps': 20, 'per_example': 6, 'classes': 2,
   'nulls': 39, 'images': 2, 'captions': 4, 'examples': 8, 'concepts': 8,
-  'batch': 8,
+  'batch': 8, 'factors': ('colour',),
 }  # fmt: skip
 
 
