@@ -62,17 +62,33 @@ class Shown:
     )
 
 
+def alone(data: specs.SceneSet, split: str) -> np.ndarray:
+  """Numbers of the scenes of one thing of a split."""
+  index_N = np.arange(data.n)
+  split_N = store_lib.assign_splits(index_N, data.splits, seed=data.seed)
+  index_n = index_N[split_N == store_lib.SPLITS.index(split)]
+  if not len(index_n):
+    return index_n
+  return index_n[scenes_lib.sample(data.world, index_n).count_N == 1]
+
+
+def labels(sampled: scenes_lib.Scenes) -> dict[str, np.ndarray]:
+  """The class of each scene of one thing, by factor."""
+  return {
+    'colour': sampled.colour_NO[:, 0],
+    'shape': sampled.shape_NO[:, 0],
+    'background': sampled.background_N,
+    'size': sampled.size_NO[:, 0],
+  }
+
+
 def show(data: specs.SceneSet, split: str, most: int, side: int) -> Shown:
   """The first scenes of one thing of a split, at most so many.
 
   Raises:
     UserError: there are none.
   """
-  index_N = np.arange(data.n)
-  split_N = store_lib.assign_splits(index_N, data.splits, seed=data.seed)
-  index_n = index_N[split_N == store_lib.SPLITS.index(split)]
-  alone_n = scenes_lib.sample(data.world, index_n).count_N == 1
-  index_n = index_n[alone_n][:most]
+  index_n = alone(data, split)[:most]
   if not len(index_n):
     raise errors.UserError(
       f'--dataset has no scene of one thing in {split}: give more scenes, or '
@@ -82,12 +98,7 @@ def show(data: specs.SceneSet, split: str, most: int, side: int) -> Shown:
   return Shown(
     scenes=sampled,
     images=[Image.fromarray(a) for a in render.render(sampled, side)],
-    label={
-      'colour': sampled.colour_NO[:, 0],
-      'shape': sampled.shape_NO[:, 0],
-      'background': sampled.background_N,
-      'size': sampled.size_NO[:, 0],
-    },
+    label=labels(sampled),
   )
 
 

@@ -22,7 +22,7 @@ from saejax.pipeline import steering_effects as effects
 from saejax.pipeline import steering_scenes
 
 _POOL = 4000  # Scenes of val or test that are looked at, at most.
-_LEAST_SCENES = 10  # Of a class in train, for it to have a direction.
+LEAST_SCENES = 10  # Of a class in train, for it to have a direction.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -214,13 +214,13 @@ def make(config: SteerConfig, asker: steering_scenes.Asker, sae: Any) -> Made:
     c
     for c, name in enumerate(names)
     if whole_C[c]
-    and counts_C[c] >= _LEAST_SCENES
+    and counts_C[c] >= LEAST_SCENES
     and (not config.classes or name in config.classes)
   ]
   if len(classes) < 2:
     raise errors.UserError(
       f'Of the classes of {config.factor}, {len(classes)} have '
-      f'{_LEAST_SCENES} scenes in train: give --dataset or --train_scenes more.'
+      f'{LEAST_SCENES} scenes in train: give --dataset or --train_scenes more.'
     )
   half = config.nulls // 2
   null_ND = np.concatenate(

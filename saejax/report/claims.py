@@ -1,21 +1,20 @@
 """The claims of arXiv 2504.11695, each held to the numbers of one model.
 
-A claim is judged by intervals and nulls, never by a value alone: it *holds*
-where what was measured clears its null, *fails* where the null clears it, and
-is *open* in between. What clears what is said in each claim's own words.
+What clears what is said in each claim's own words; see `judging`.
 """
 
 from collections.abc import Callable
 from collections.abc import Mapping
-from collections.abc import Sequence
 import dataclasses
-from typing import Any
 
 import scipy.stats
 
-HOLDS, FAILS, OPEN = 'holds', 'fails', 'open'
+from saejax.report import judging
+
+HOLDS, FAILS, OPEN = judging.HOLDS, judging.FAILS, judging.OPEN
+Entry, Judged = judging.Entry, judging.Judged
+compare, all_of = judging.compare, judging.all_of
 _LEVEL = 0.05
-Entry = Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,49 +34,6 @@ class Evidence:
   analysis: Mapping[str, Entry]
   intervene: Mapping[str, Entry]
   diets: Mapping[str, Entry]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Judged:
-  """What was found of a claim.
-
-  Attributes:
-    verdict: HOLDS, FAILS or OPEN.
-    measured: name and entry of each number it rests on.
-    null: the same of what it is held against.
-    rule: how the verdict follows.
-  """
-
-  verdict: str
-  measured: Mapping[str, Entry]
-  null: Mapping[str, Entry]
-  rule: str
-
-
-def _low(e: Entry) -> float | None:
-  return e.get('low', e['value'])
-
-
-def _high(e: Entry) -> float | None:
-  return e.get('high', e['value'])
-
-
-def compare(measured: Entry, null: Entry) -> str:
-  """HOLDS where the whole interval lies above the null's, FAILS where below."""
-  bounds = (_low(measured), _high(measured), _low(null), _high(null))
-  if None in bounds:
-    return OPEN
-  low, high, null_low, null_high = bounds
-  if low > null_high:
-    return HOLDS
-  return FAILS if high < null_low else OPEN
-
-
-def all_of(verdicts: Sequence[str]) -> str:
-  """HOLDS where all hold, FAILS where one fails."""
-  if FAILS in verdicts:
-    return FAILS
-  return HOLDS if verdicts and set(verdicts) == {HOLDS} else OPEN
 
 
 _SAES = ('batch_topk', 'topk', 'jumprelu')
@@ -125,7 +81,7 @@ def rare_concepts_change(e: Evidence) -> Judged:
   """Retrained, rare concepts change drastically while common ones stay."""
   s = e.stability
   if not (common := s.get('seed/commonest_tenth')):
-    return _missing('stability')
+    return judging.missing('stability')
   rare = s['seed/rarest_tenth']
   floor = s['floor/covariance']
   verdict = all_of(
@@ -148,7 +104,7 @@ def mixtures(e: Evidence) -> Judged:
   """Other mixtures of images and texts change the dictionary little."""
   key = 'energy_weighted'
   if not (control := e.diets.get(f'diet/control/{key}')):
-    return _missing('stability of mixtures')
+    return judging.missing('stability of mixtures')
   floor = e.diets['floor/covariance']
   shares = {
     float(name.split('/')[1].partition('=')[2]): entry
@@ -179,12 +135,6 @@ def mixtures(e: Evidence) -> Judged:
 def _not(verdict: str) -> str:
   """A wish that something does not exceed: open counts for it."""
   return FAILS if verdict == HOLDS else HOLDS
-
-
-def _missing(stage: str) -> Judged:
-  return Judged(
-    verdict=OPEN, measured={}, null={}, rule=f'{stage} was not run.'
-  )
 
 
 def single_modality(e: Evidence) -> Judged:

@@ -71,4 +71,36 @@ CASES = (
       ('--out={d}/a.npy', 'a.npy is a file; name a folder'),
     )
   ),
+  *(
+    ('paper2', f'--model={{d}}/none {flags}', message)
+    for flags, message in (
+      ('', 'There is no model .*none: expected a folder'),
+      ('--dataset=coko:', 'names no kind of data set that is known'),
+      ('--dataset=scenes:n=60', 'scenes of one thing in val; --captions=12'),
+      (
+        '--dataset=scenes:n=400,splits=0.1/0.4/0.5',
+        'of colour that are steered, .* have 10 scenes of one thing in train',
+      ),
+      ('--layers=a', '--layers=a: expected whole numbers joined by commas'),
+      ('--layers=0,2', '--layers names 0: name layers from 1'),
+      ('--factors=mood', "--factors: 'mood' is unknown; choose of colour"),
+      ('--factors=', "--factors: '' is unknown; choose of colour"),
+      ('--nulls=50', '--nulls=50: of 5 classes none can pass with fewer than'),
+      ('--classes=1', '--classes=1 must be at least 2'),
+      ('--latents=9 --expansion=2', 'Give --latents or --expansion, not both'),
+      ('--k=0', '--k=0 must be at least 1'),
+      ('--steps=0', '--steps=0 must be at least 1'),
+      ('--lr=0', '--lr must be positive'),
+      ('--per_example=1', '--per_example=1 must be at least 2'),
+      ('--examples=1', '--examples=1 must be at least 2'),
+      ('--concepts=1', '--concepts=1 must be at least 2'),
+      ('--images=0', '--images=0 must be at least 1'),
+      ('--batch=1', '--batch=1 must be at least 2'),
+      ('--prompt=what', '--prompt=.what. must hold {image} and {question}'),
+      ('--dtype=int8', '--dtype=int8: value should be one of'),
+      ('--out={d}/run', 'run holds a run with other settings'),
+      ('--out={d}/store', 'store holds other files'),
+      ('--out={d}/a.npy', 'a.npy is a file; name a folder'),
+    )
+  ),
 )

@@ -1,0 +1,214 @@
+"""The study of arXiv 2506.04706, whole: every stage for one model.
+
+A folder of a study holds store/, layerNN/ with run/, splice/ and autointerp/ of
+every chosen layer, probe/, transfer/, sharing/ and steer-FACTOR/. Of data whose
+classes are not known, stages that ask after classes are left out.
+"""
+
+from collections.abc import Callable
+import dataclasses
+import os
+from typing import Any
+
+from saejax import io
+from saejax import results
+from saejax import run
+from saejax import store as store_lib
+from saejax.data import specs
+from saejax.pipeline import caching
+from saejax.pipeline import interpreting
+from saejax.pipeline import interpreting_explainers as explainers
+from saejax.pipeline import interpreting_subject as subject
+from saejax.pipeline import paper2_setup as setup
+from saejax.pipeline import probing_layers
+from saejax.pipeline import sharing
+from saejax.pipeline import splicing
+from saejax.pipeline import stages
+from saejax.pipeline import steering
+from saejax.report import claims_sight
+from saejax.report import paper2 as report
+from saejax.report import study as study_report
+from saejax.train import loop
+
+
+@dataclasses.dataclass(frozen=True)
+class _Study:
+  """A study with all that its config leaves to the model.
+
+  Attributes:
+    config: with layers, a size and k.
+    width: of the residual stream.
+    out: its folder.
+    say: tells what is done.
+  """
+
+  config: setup.Paper2Config
+  width: int
+  out: str
+  say: stages.Say
+
+  def at(self, *path: str) -> str:
+    return os.path.join(self.out, *path)
+
+  def of_layer(self, layer: int, name: str) -> str:
+    return self.at(f'layer{layer:02d}', name)
+
+  def sae(self, layer: int) -> str:
+    return os.path.join(self.of_layer(layer, 'run'), loop.DICTIONARY)
+
+  @property
+  def store(self) -> str:
+    return self.at('store')
+
+  @property
+  def is_world(self) -> bool:
+    return isinstance(specs.parse(self.config.dataset), specs.SceneSet)
+
+
+def _cache(s: _Study) -> None:
+  if os.path.exists(os.path.join(s.store, store_lib.MANIFEST)):
+    return
+  with stages.stage(s.say, 'Keeping activations'):
+    caching.cache(setup.cache_config(s.config), s.store)
+
+
+def _train(s: _Study) -> None:
+  """A dictionary of every chosen layer."""
+  for layer in s.config.layers:
+    path = s.of_layer(layer, 'run')
+    if os.path.exists(os.path.join(s.sae(layer), io.CONFIG)):
+      continue
+    with stages.stage(s.say, f'Layer {layer}: training a dictionary'):
+      loop.train(
+        setup.train_config(s.config, s.store, layer), path, resume=True
+      )
+
+
+def _done(s: _Study, what: str, out: str, make: Callable[[], Any]) -> None:
+  """Writes what a stage finds, unless its results are there."""
+  if results.are_in(out):
+    return
+  with stages.stage(s.say, what):
+    make().write(out)
+
+
+def _probe(s: _Study) -> None:
+  """What can be read at images: by probes of them, and of bare captions."""
+  c = s.config
+  saes = {layer: s.sae(layer) for layer in c.layers}
+  for name, train, of in (
+    ('probe', 'image', saes), ('transfer', 'text', {}),
+  ):  # fmt: skip
+    _done(
+      s,
+      f'Probing images by {train}s',
+      s.at(name),
+      lambda train=train, of=of: probing_layers.probe(
+        s.store, setup.probe_config(c, train), of
+      ),
+    )
+
+
+def _look_into(s: _Study, layer: int) -> None:
+  """What a layer's dictionary keeps, and what its concepts are."""
+  c, sae = s.config, s.sae(layer)
+  _done(
+    s,
+    f'Layer {layer}: putting reconstructions in place',
+    s.of_layer(layer, 'splice'),
+    lambda: splicing.splice(setup.splice_config(c, layer), sae),
+  )
+
+  def explained():
+    found = subject.read(setup.interpret_config(c, sae, s.store, s.is_world))
+    prepared = [subject.prepare(found, source) for source in found.sources]
+    naming = explainers.Naming(found.train_texts)
+    return interpreting.interpret(found, prepared, naming)
+
+  _done(
+    s,
+    f'Layer {layer}: explaining concepts',
+    s.of_layer(layer, 'autointerp'),
+    explained,
+  )
+
+
+def _steer(s: _Study) -> None:
+  c = s.config
+  for factor in c.factors:
+    out = s.at(f'steer-{factor}')
+    if results.are_in(out):
+      continue
+    with stages.stage(s.say, f'Layer {c.steer_layer}: steering {factor}'):
+      asked = setup.steer_config(c, factor, s.sae(c.steer_layer))
+      steering.steer(asked, out, resume=True)
+
+
+def _evidence(s: _Study) -> claims_sight.Evidence:
+  """What lies in the folder of a study."""
+
+  def found(path: str) -> dict[str, Any]:
+    return results.read(path) if results.are_in(path) else {}
+
+  c = s.config
+  by_layer = lambda name: {n: found(s.of_layer(n, name)) for n in c.layers}
+  return claims_sight.Evidence(
+    layers=c.layers,
+    factors=c.factors,
+    width=s.width,
+    probe=found(s.at('probe')),
+    transfer=found(s.at('transfer')),
+    sharing=found(s.at('sharing')),
+    splice=by_layer('splice'),
+    steer={f: found(s.at(f'steer-{f}')) for f in c.factors},
+    autointerp=by_layer('autointerp'),
+  )
+
+
+def _report(s: _Study) -> str:
+  """Writes the report; its path."""
+  c, e = s.config, _evidence(s)
+  setting = (
+    f'Layers {", ".join(map(str, c.layers))} of width {s.width}, layer 0 '
+    f'beside them; of each a BatchTopK SAE, trained on tokens of images, of '
+    f'the captions after them and of bare captions, with k = {c.k}. Steered at '
+    f'layer {c.steer_layer}, at the positions of the image, beside {c.nulls} '
+    'random directions. Explanations are the words that are most distinctive '
+    'of the examples of train.'
+  )
+  judged = [claim(e) for claim in claims_sight.CLAIMS]
+  drawn = report.figures(c.layers, c.factors)
+  return study_report.write(
+    s.out, report.report(s.out, c.model, c.dataset, setting, judged, drawn)
+  )
+
+
+def study(config: setup.Paper2Config, out: str, say: stages.Say = print) -> str:
+  """Runs everything that is not there yet; the path of the report.
+
+  Raises:
+    UserError, StoreError: something cannot be run.
+  """
+  setup.check(config)
+  asked = {'paper2': dataclasses.asdict(config)}
+  run.check_folder(out, asked, resume=True)
+  filled, width = setup.fill(config)
+  run.open_folder(out, asked, resume=True)
+  s = _Study(filled, width, out, say)
+  with stages.compiled_once():
+    _cache(s)
+    _train(s)
+    if s.is_world:
+      _probe(s)
+    saes = [s.sae(layer) for layer in filled.layers]
+    _done(
+      s,
+      'Comparing images and texts',
+      s.at('sharing'),
+      lambda: sharing.sharing(s.store, saes, sharing.SharingConfig()),
+    )
+    for layer in filled.layers:
+      _look_into(s, layer)
+    if s.is_world:
+      _steer(s)
+  return _report(s)
