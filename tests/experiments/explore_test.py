@@ -27,6 +27,8 @@ class ServeTest(absltest.TestCase):
       stdout=subprocess.PIPE,
       stderr=subprocess.PIPE,
       text=True,
+      # Where tests run in the background, SIGINT is ignored, and inherited so.
+      preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
       address = process.stdout.readline().split()[0]
       self.assertRegex(address, r'^http://127\.0\.0\.1:\d+/$')
@@ -34,7 +36,12 @@ class ServeTest(absltest.TestCase):
         self.assertEqual(answer.status, 200)
         self.assertIn(b'saejax-explorer/1', answer.read())
       process.send_signal(signal.SIGINT)
-      self.assertEqual(process.wait(timeout=20), 0)
+      try:
+        status = process.wait(timeout=60)
+      except subprocess.TimeoutExpired:
+        process.kill()  # Or leaving the block would wait for ever.
+        raise
+      self.assertEqual(status, 0)
       self.assertEqual(process.stderr.read(), '')
 
 
