@@ -23,6 +23,7 @@ KINDS = ('colour', 'shape', 'where', 'background', 'count', 'size')
 PLACES = ('top left', 'top right', 'bottom left', 'bottom right')
 LETTERS = ('(a)', '(b)', '(c)', '(d)')
 DESCRIBE = 'describe the image .'
+WHICH = 'which is {} ?'  # Asks for the letter of a word.
 
 _FEW = {'count': 2, 'size': 2}  # Options, where more would seldom differ.
 _POOL = 1 << 14  # Scenes whose answers are options.
@@ -151,7 +152,8 @@ def ask(
 def vocabulary() -> list[str]:
   """Every word of captions, questions and answers, sorted."""
   words = {*captions.vocabulary(), *LETTERS, *scenes_lib.COUNTS}
-  words |= {*scenes_lib.BACKGROUNDS, *DESCRIBE.split()}
+  words |= {*scenes_lib.BACKGROUNDS, *DESCRIBE.split(), *WHICH.split()}
+  words.remove('{}')
   for text in (
     *PLACES, 'what colour is the ?', 'what shape is the thing ?',
     'where is the ?', 'what place is this ?', 'how many things are there ?',

@@ -1,34 +1,25 @@
 """What the small LLaVA-NeXT is trained on: rows of text, and of scenes."""
 
 from collections.abc import Sequence
-import dataclasses
-import itertools
 from typing import Any
 
 import flax
 import jax
 import numpy as np
 
-from saejax.data import captions
-from saejax.data import questions
 from saejax.data import render
 from saejax.data import scenes as scenes_lib
 from saejax.models import llama
 from saejax.models import llava_folder
 from saejax.models import llava_next
 from saejax.models import tiles
-from saejax.pipeline import llava_models
-from saejax.store import hashing
+from saejax.pipeline import llava_rows
 
-# Shares of what a scene is shown for, one after the other: a caption, an open
-# question, one with two options; else one with four.
-_CAPTIONED, _OPEN, _OF_TWO = 0.25, 0.6, 0.75
-_TOLD = ('colour', 'shape', 'background', 'count', 'size')  # In full captions.
-_STREAM = 3_000
-_TEXT_LENGTH = (
-  56  # The fullest caption has 31 words; a question has at most 17.
+ROW_LENGTH = (
+  148  # The 78 positions of an image, and questions: 1 row in 25 has more.
 )
-ROW_LENGTH = 108  # With the 78 positions of an image.
+TEXT_LENGTH = 80  # A caption that says all, and questions: likewise.
+ASKED_LENGTH = 108  # An image and one.
 
 
 @flax.struct.dataclass
@@ -46,62 +37,6 @@ class AnswerBatch:
   image: llava_next.Image | None
   next_BT: Any
   weight_BT: Any
-
-
-@dataclasses.dataclass(frozen=True)
-class Rows:
-  """Prompts and answers in words; which scene each is about."""
-
-  prompt: list[str]
-  answer: list[str]
-
-
-def prompt(text: str, image: bool) -> str:
-  """What is put before an answer."""
-  before = f'{llava_folder.IMAGE} ' if image else ''
-  return f'{llava_models.USER} {before}{text} {llava_models.ASSISTANT}'
-
-
-def rows(
-  world: scenes_lib.World, scenes: scenes_lib.Scenes, image: bool
-) -> Rows:
-  """One exercise for every scene, a function of (seed, i).
-
-  With an image: to caption it, or to answer a question about it. Without: a
-  caption to go on with from nothing, or one that says all and a question.
-  """
-  n = len(scenes.index_N)
-  u_N2 = hashing.uniform(scenes.index_N, 2, seed=world.seed, stream=_STREAM)
-  said = captions.caption(world, scenes).text
-  kinds = questions.KINDS if image else _TOLD
-  asked: list[tuple[str, str] | None] = [None] * n
-  kind_N = (u_N2[:, 1] * len(kinds)).astype(int)
-  form_N = np.searchsorted((_OPEN, _OF_TWO), u_N2[:, 0])
-  for (j, kind), (form, options) in itertools.product(
-    enumerate(kinds), enumerate((1, 2, 4))
-  ):
-    found = questions.ask(world, scenes, kind, options)
-    texts = found.text if options == 1 else found.choices()
-    for i, row in enumerate(found.row_n):
-      if kind_N[row] == j and form_N[row] == form:
-        right = questions.LETTERS[found.right_n[i]]
-        asked[row] = texts[i], found.answer[i] if options == 1 else right
-  if image:
-    default = [(prompt(questions.DESCRIBE, True), text) for text in said]
-    context = [''] * n
-  else:
-    default = [('', text) for text in said]
-    full = dataclasses.replace(world, captions='full')
-    context = [f'{t} ' for t in captions.caption(full, scenes).text]
-  found_rows = [
-    given
-    if ask is None or u < _CAPTIONED
-    else (prompt(told + ask[0], image), ask[1])
-    for given, ask, u, told in zip(
-      default, asked, u_N2[:, 0], context, strict=True
-    )
-  ]
-  return Rows(*map(list, zip(*found_rows, strict=True)))
 
 
 def see(
@@ -126,9 +61,31 @@ def see(
   )
 
 
+def _read(
+  tokenizer: Any, rows: llava_rows.Rows
+) -> tuple[list[list[int]], list[list[bool]]]:
+  """Each row's token ids, and which of them are answers or their ends."""
+  encode = lambda texts, **k: tokenizer(texts, **k)['input_ids']
+  heads = iter(encode([row[0][0] for row in rows]))
+  nexts = [text for row in rows for text, _ in row[1:]]
+  nexts = iter(encode(nexts, add_special_tokens=False) if nexts else [])
+  answers = [text for row in rows for _, text in row]
+  answers = iter(encode(answers, add_special_tokens=False))
+  ids, is_told = [], []
+  for row in rows:
+    ids.append([])
+    is_told.append([])
+    for turn in range(len(row)):
+      before = next(nexts if turn else heads)
+      answer = [*next(answers), tokenizer.eos_token_id]
+      ids[-1] += before + answer
+      is_told[-1] += [False] * len(before) + [True] * len(answer)
+  return ids, is_told
+
+
 def batch(
   model: llava_folder.LLaVA,
-  rows_: Rows,
+  rows: llava_rows.Rows,
   image_nHW3: np.ndarray | None = None,
   length: int | None = None,
 ) -> AnswerBatch:
@@ -136,23 +93,24 @@ def batch(
 
   Args:
     model: its tokenizer and config are used.
-    rows_: prompts and answers.
-    image_nHW3: scenes as drawn, of the rows whose prompts have an image.
+    rows: dialogues; an image stands before the first answer.
+    image_nHW3: scenes as drawn, of the rows that have an image.
     length: tokens of a row; what is longer loses its end.
   """
-  encode = lambda texts, **k: model.tokenizer(texts, **k)['input_ids']
-  heads = encode(rows_.prompt)
-  tails = encode(rows_.answer, add_special_tokens=False)
+  ids, is_told = _read(model.tokenizer, rows)
   config = model.module.config
-  end = [model.tokenizer.eos_token_id]
   image_id = config.image_token_index
   side = config.vision.image_size
   ids, at, used = tiles.pack(
-    [h + t + end for h, t in zip(heads, tails, strict=True)],
-    [[(side, side)] * h.count(image_id) for h in heads],
+    ids,
+    [[(side, side)] * row.count(image_id) for row in ids],
     image_id,
     config.layout,
   )
+  # Images took more room, all of it before what is to be told.
+  is_told = [
+    [False] * (len(i) - len(t)) + t for i, t in zip(ids, is_told, strict=True)
+  ]
   length = length or max(map(len, ids))
   fill = lambda arrays, value: np.stack(
     [
@@ -160,38 +118,32 @@ def batch(
       for a in arrays
     ]
   ).astype(np.int32)
-  ids_BT, source_BT = fill(ids, 0), fill(at, -1)
-  lengths = np.array([len(a) for a in ids])
-  first_B = lengths - [len(t) + 1 for t in tails] - 1
-  at_T = np.arange(length)
-  weight_BT = (at_T >= first_B[:, None]) & (at_T < lengths[:, None] - 1)
+  ids_BT, source_BT, told_BT = fill(ids, 0), fill(at, -1), fill(is_told, 0)
+  told_BT[:, 0] = 0  # Before the first token there is none to tell it from.
+  lengths = np.array([min(len(a), length) for a in ids])
   image = see(image_nHW3, source_BT, config.layout) if used else None
   return AnswerBatch(
     tokens=llama.tokens_of(ids_BT, lengths, image_id),
     image=image,
     next_BT=np.roll(ids_BT, -1, axis=1),
-    weight_BT=weight_BT.astype(np.float32),
+    weight_BT=np.roll(told_BT, -1, axis=1).astype(np.float32),
   )
 
 
 def text_batch(model, world, index_N: Sequence[int]) -> AnswerBatch:
   """A batch of text alone."""
   scenes = scenes_lib.sample(world, index_N)
-  return batch(model, rows(world, scenes, False), length=_TEXT_LENGTH)
+  return batch(model, llava_rows.rows(world, scenes, False), length=TEXT_LENGTH)
 
 
 def image_batch(model, world, index_N: Sequence[int]) -> AnswerBatch:
   """A batch of which an eighth are texts, lest they be forgotten."""
   scenes = scenes_lib.sample(world, index_N)
-  texts = len(index_N) // 8
-  shown, told = rows(world, scenes, True), rows(world, scenes, False)
-  cut = len(index_N) - texts
-  mixed = Rows(
-    shown.prompt[:cut] + told.prompt[cut:],
-    shown.answer[:cut] + told.answer[cut:],
-  )
+  cut = len(index_N) - len(index_N) // 8
+  shown, told = (llava_rows.rows(world, scenes, i) for i in (True, False))
   side = model.module.config.vision.image_size
-  return batch(model, mixed, render.render(scenes, side)[:cut], ROW_LENGTH)
+  drawn = render.render(scenes, side)[:cut]
+  return batch(model, [*shown[:cut], *told[cut:]], drawn, ROW_LENGTH)
 
 
 def place(b: AnswerBatch, mesh: jax.sharding.Mesh) -> AnswerBatch:

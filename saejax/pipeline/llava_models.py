@@ -47,10 +47,10 @@ class LlavaConfig:
 
   captions: str = 'partial'
   seed: int = 0
-  caption_steps: int = 600
-  steps: int = 4_000
-  batch: int = 32
-  lr: float = 1e-3
+  caption_steps: int = 2_500
+  steps: int = 6_000
+  batch: int = 16
+  lr: float = 1.5e-3
   weight_decay: float = 0.05
   text_width: int = 128
   text_layers: int = 6

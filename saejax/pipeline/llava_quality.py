@@ -13,6 +13,7 @@ from saejax.data import render
 from saejax.data import scenes as scenes_lib
 from saejax.models import llava_folder
 from saejax.pipeline import llava_batches
+from saejax.pipeline import llava_rows
 
 SCENES = 1024
 _UNSEEN = 1_000_000  # Added to the seed of the world that was trained on.
@@ -51,16 +52,16 @@ def _right(
   model: llava_folder.LLaVA, asked: questions.Questions, drawn, choose, shows
 ) -> np.ndarray:
   """Whether each question is answered by its right option."""
-  texts, right = asked.choices(), []
+  texts, right_n, right = asked.choices(), asked.right_n, []
   for start in range(0, len(texts), _BATCH):
     at = np.arange(start, start + _BATCH)
     kept = np.minimum(at, len(texts) - 1)  # Filled up: one shape, one trace.
-    rows = llava_batches.Rows(
-      [llava_batches.prompt(texts[i], shows) for i in kept],
-      [questions.LETTERS[asked.right_n[i]] for i in kept],
-    )
+    rows = [
+      [(llava_rows.prompt(texts[i], shows), questions.LETTERS[right_n[i]])]
+      for i in kept
+    ]
     images = drawn[asked.row_n[kept]] if shows else None
-    batch = llava_batches.batch(model, rows, images, llava_batches.ROW_LENGTH)
+    batch = llava_batches.batch(model, rows, images, llava_batches.ASKED_LENGTH)
     options_n = np.array([len(asked.options[i]) for i in kept])
     chosen = choose(batch, options_n) == asked.right_n[kept]
     right.append(chosen[at < len(texts)])
@@ -73,12 +74,11 @@ def _told(model: llava_folder.LLaVA, run, asked, drawn, shows) -> np.ndarray:
   for start in range(0, n, _BATCH):
     at = np.arange(start, start + _BATCH)
     kept = np.minimum(at, n - 1)
-    rows = llava_batches.Rows(
-      [llava_batches.prompt(asked.text[i], shows) for i in kept],
-      [asked.answer[i] for i in kept],
-    )
+    rows = [
+      [(llava_rows.prompt(asked.text[i], shows), asked.answer[i])] for i in kept
+    ]
     images = drawn[asked.row_n[kept]] if shows else None
-    batch = llava_batches.batch(model, rows, images, llava_batches.ROW_LENGTH)
+    batch = llava_batches.batch(model, rows, images, llava_batches.ASKED_LENGTH)
     likeliest_BT = np.asarray(run(model.params, batch)).argmax(-1)
     right_BT = (likeliest_BT == batch.next_BT) | (batch.weight_BT == 0)
     found.append(right_BT.all(1)[at < n])

@@ -22,6 +22,7 @@ from saejax.models import llava_folder
 from saejax.pipeline import llava_batches
 from saejax.pipeline import llava_models
 from saejax.pipeline import llava_quality
+from saejax.pipeline import llava_rows
 from saejax.pipeline import llava_training
 from saejax.pipeline import vlm_quality
 from saejax.pipeline import vlm_steps
@@ -49,15 +50,16 @@ def asked(n: int = 4):
   """Scenes as drawn, and a row about each."""
   scenes = scenes_lib.sample(WORLD, np.arange(n))
   drawn = render.render(scenes, llava_models.SIDE)
-  return drawn, llava_batches.rows(WORLD, scenes, True)
+  return drawn, llava_rows.rows(WORLD, scenes, True)
 
 
 class BatchTest(absltest.TestCase):
   def test_a_scene_is_seen_as_the_processor_shows_it(self):
     model = tiny()
     drawn, rows = asked()
+    rows = [row[:1] for row in rows]
+    texts = [' '.join(row[0]) for row in rows]
     batch = llava_batches.batch(model, rows, drawn)
-    texts = [f'{p} {a}' for p, a in zip(rows.prompt, rows.answer, strict=True)]
     read = model.prepare(texts, [[Image.fromarray(a)] for a in drawn])
     embed = jax.jit(
       lambda ids, image: model.module.apply(
@@ -75,26 +77,46 @@ class BatchTest(absltest.TestCase):
     model = tiny()
     drawn, rows = asked(16)
     batch = llava_batches.batch(model, rows, drawn)
-    for row, answer in enumerate(rows.answer):
-      told = np.asarray(batch.next_BT)[row][batch.weight_BT[row] > 0]
+    self.assertGreater(max(map(len, rows)), 2)
+    for i, row in enumerate(rows):
+      told = np.asarray(batch.next_BT)[i][batch.weight_BT[i] > 0]
       words = model.tokenizer.convert_ids_to_tokens(told)
-      self.assertEqual(words, [*answer.split(), '<eos>'])
+      answers = ' '.join(f'{answer} <eos>' for _, answer in row)
+      self.assertEqual(' '.join(words), answers)
 
   def test_a_row_alone_is_told_whole(self):
     model = tiny()
-    rows = llava_batches.Rows([''], ['there is a star'])
+    rows = [[('', 'there is a star')]]
     batch = llava_batches.batch(model, rows)
     self.assertIsNone(batch.image)
     np.testing.assert_array_equal(batch.weight_BT, [[1, 1, 1, 1, 1, 0]])
 
-  def test_most_scenes_have_what_they_were_drawn_for(self):
-    _, rows = asked(600)
-    choices = np.array(['(a)' in p for p in rows.prompt])
-    captions = np.array(['describe' in p for p in rows.prompt])
-    # Where a question cannot be asked, a caption is.
-    self.assertBetween(choices.mean(), 0.15, 0.4)
-    self.assertBetween(captions.mean(), 0.25, 0.6)
-    self.assertGreater((~choices & ~captions).mean(), 0.15)
+  def test_every_kind_and_form_is_asked_often(self):
+    turns = [turn for row in asked(600)[1] for turn in row]
+    texts = [text for text, _ in turns]
+    for part, least in (
+      ('describe', 80),
+      ('what colour', 150),
+      ('what shape', 150),
+      ('where is', 250),
+      ('what place', 300),
+      ('how many', 300),
+      ('how large', 250),
+    ):
+      self.assertGreater(sum(part in text for text in texts), least, part)
+    lettered = sum('(a)' in text for text in texts)
+    self.assertBetween(lettered / len(texts), 0.3, 0.6)
+
+  def test_no_question_tells_what_a_later_one_asks(self):
+    for row in asked(300)[1]:
+      before = ''
+      for text, answer in row:
+        question = text.split(' ? ')[0]
+        if 'shape' in question or 'colour' in question:
+          if answer in questions.LETTERS:
+            answer = text.split(f'{answer} ')[1].split()[0]
+          self.assertNotIn(f' {answer} ', before, row)
+        before += f' {text.split(" ? ")[0]} {answer} '
 
 
 class TrainTest(parameterized.TestCase):
@@ -229,7 +251,7 @@ class TorchTest(parity.ParityTest):
     )
     drawn, rows = asked()
     pictures = [Image.fromarray(a) for a in drawn]
-    read = ours.prepare(rows.prompt, [[p] for p in pictures])
+    read = ours.prepare([row[0][0] for row in rows], [[p] for p in pictures])
     answers = jax.jit(
       lambda p, inputs: generation.generate(
         ours.module, p, inputs.tokens, inputs.image, most=6, ends=ours.ends
