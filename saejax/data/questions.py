@@ -23,7 +23,6 @@ KINDS = ('colour', 'shape', 'where', 'background', 'count', 'size')
 PLACES = ('top left', 'top right', 'bottom left', 'bottom right')
 LETTERS = ('(a)', '(b)', '(c)', '(d)')
 DESCRIBE = 'describe the image .'
-WHICH = 'which is {} ?'  # Asks for the letter of a word.
 
 _FEW = {'count': 2, 'size': 2}  # Options, where more would seldom differ.
 _POOL = 1 << 14  # Scenes whose answers are options.
@@ -48,6 +47,13 @@ class Questions:
   answer: list[str]
   options: list[tuple[str, ...]]
   right_n: np.ndarray
+
+  def offered(self) -> list[str]:
+    """Each question with its options in words."""
+    return [
+      f'{text} {" or ".join(options)} ?'
+      for text, options in zip(self.text, self.options, strict=True)
+    ]
 
   def choices(self) -> list[str]:
     """Each question with its options, by letters."""
@@ -151,9 +157,8 @@ def ask(
 
 def vocabulary() -> list[str]:
   """Every word of captions, questions and answers, sorted."""
-  words = {*captions.vocabulary(), *LETTERS, *scenes_lib.COUNTS}
-  words |= {*scenes_lib.BACKGROUNDS, *DESCRIBE.split(), *WHICH.split()}
-  words.remove('{}')
+  words = {*captions.vocabulary(), *LETTERS, *scenes_lib.COUNTS, 'or'}
+  words |= {*scenes_lib.BACKGROUNDS, *DESCRIBE.split()}
   for text in (
     *PLACES, 'what colour is the ?', 'what shape is the thing ?',
     'where is the ?', 'what place is this ?', 'how many things are there ?',

@@ -47,10 +47,10 @@ class LlavaConfig:
 
   captions: str = 'partial'
   seed: int = 0
-  caption_steps: int = 2_500
-  steps: int = 6_000
+  caption_steps: int = 1_000
+  steps: int = 7_000
   batch: int = 16
-  lr: float = 1.5e-3
+  lr: float = 1e-3
   weight_decay: float = 0.05
   text_width: int = 128
   text_layers: int = 6
@@ -109,6 +109,7 @@ def hf_config(config: LlavaConfig, tokenizer: Any, vision: Any):
       'num_key_value_heads': heads // 2,
       'hidden_act': 'silu',
       'rms_norm_eps': 1e-5,
+      'initializer_range': c.text_width**-0.5,
       'rope_theta': 10000.0,
       'max_position_embeddings': _CONTEXT,
       'vocab_size': len(tokenizer),
