@@ -39,7 +39,9 @@ PROMPT = flags.DEFINE_string(
   r'How a row reads before its answer: {image}, {question}; \n is a new line.',
 )
 flags.DEFINE_list(
-  'letters', list(C.letters), 'That name options, each one token.'
+  'letters',
+  list(C.letters),
+  'That name options, each one token; none offers their words alone.',
 )
 flags.DEFINE_string(
   'revision', C.revision, 'Branch, tag or commit of the model on the hub.'

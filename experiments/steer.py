@@ -83,8 +83,8 @@ PROMPT = flags.DEFINE_string(
 flags.DEFINE_list(
   'letters',
   list(C.letters),
-  'That name options, each one token; none (--letters=) asks plainly, for the '
-  'name of a class.',
+  'That name options, each one token; none asks plainly, for the name of a '
+  'class.',
 )
 flags.DEFINE_string('sae', C.sae, 'Folder of an SAE of the layer.')
 flags.DEFINE_string(

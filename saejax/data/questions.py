@@ -10,6 +10,7 @@ right.)
 All of it is a function of (seed, i, kind), as scenes are.
 """
 
+from collections.abc import Sequence
 import dataclasses
 import functools
 
@@ -55,10 +56,10 @@ class Questions:
       for text, options in zip(self.text, self.options, strict=True)
     ]
 
-  def choices(self) -> list[str]:
+  def choices(self, letters: Sequence[str] = LETTERS) -> list[str]:
     """Each question with its options, by letters."""
     told = lambda o: ' '.join(
-      f'{letter} {word}' for letter, word in zip(LETTERS, o, strict=False)
+      f'{letter} {word}' for letter, word in zip(letters, o, strict=False)
     )
     return [
       f'{text} {told(o)}'

@@ -141,7 +141,6 @@ def steer_config(c: Paper2Config, factor: str, sae: str | None):
     captions=c.captions,
     nulls=c.nulls,
     prompt=c.prompt,
-    letters=(),  # A small model names what it sees before it picks letters.
     sae=sae,
     offline=c.offline,
     dtype=c.dtype,

@@ -209,7 +209,6 @@ def _rows_entries(setup: splicing_setup.Setup, shown, split: str) -> Entries:
 
 def _answers(setup: splicing_setup.Setup, asked: rows_lib.Asked):
   """Whether questions are answered rightly, by what the model sees: [rows]."""
-  ids = setup.letter_ids()
   right: dict[str, list[np.ndarray]] = {}
   for shows in (True, False):
     done = 0
@@ -219,13 +218,17 @@ def _answers(setup: splicing_setup.Setup, asked: rows_lib.Asked):
         every = _variants(setup, p, b.n, ('image',))
       else:
         every = [(('', 'without_image'), np.asarray(p.x_BMD))]
-      truth_n = asked.right_n[done : done + b.n]
+      rows = range(done, done + b.n)
       for (_, what), x_BMD in every:
         _, logit_BV = _told(
           setup.model.module, setup.model.params, p, x_BMD, setup.layer
         )
-        said_n = np.asarray(logit_BV)[: b.n][:, ids].argmax(1)
-        right.setdefault(what, []).append(said_n == truth_n)
+        logit_nV = np.asarray(logit_BV)[: b.n]
+        said_n = [
+          logit_V[asked.option_ids_n[i]].argmax()
+          for i, logit_V in zip(rows, logit_nV, strict=True)
+        ]
+        right.setdefault(what, []).append(said_n == asked.right_n[rows])
       done += b.n
   return {what: np.concatenate(v) for what, v in right.items()}
 
@@ -235,6 +238,7 @@ def _answer_entries(
 ) -> Entries:
   entries: Entries = {}
   kinds = ['', *dict.fromkeys(asked.kind_n)]
+  options_n = np.array([len(ids) for ids in asked.option_ids_n])
   for kind in kinds:
     at = f'{_PREFIX}/accuracy' + (f'/{kind}' if kind else '')
     kept_n = np.array([kind in ('', k) for k in asked.kind_n])
@@ -246,7 +250,7 @@ def _answer_entries(
     entries[f'{at}/lost'] = results.entry(
       bootstrap.mean(lost[kept_n], asked.group_n[kept_n]), split=split
     )
-    chance = (1 / asked.options_n[kept_n]).mean()
+    chance = (1 / options_n[kept_n]).mean()
     entries[f'{at}/chance'] = results.entry(
       float(chance), n=int(kept_n.sum()), split=split
     )

@@ -39,7 +39,7 @@ class Asked:
     text: with options.
     images: of each.
     right_n: the place of the right option.
-    options_n: how many there are.
+    option_ids_n: the token of each option.
     kind_n: of `questions.KINDS`.
     group_n: the scene.
   """
@@ -47,7 +47,7 @@ class Asked:
   text: Sequence[str]
   images: Sequence[Image.Image]
   right_n: np.ndarray
-  options_n: np.ndarray
+  option_ids_n: Sequence[Sequence[int]]
   kind_n: Sequence[str]
   group_n: np.ndarray
 
@@ -95,31 +95,41 @@ def captioned(setup: splicing_setup.Setup, shown: Shown) -> list[onward.Batch]:
   )
 
 
+def _offered(setup: splicing_setup.Setup, found: questions.Questions):
+  """Questions with their options, and the token that stands for each."""
+  if setup.letters:
+    ids = setup.asker.letter_ids()
+    return found.choices(setup.letters), [ids[: len(o)] for o in found.options]
+  return found.offered(), [setup.asker.word_ids(o) for o in found.options]
+
+
 def ask(
   setup: splicing_setup.Setup, shown: Shown, kinds: Sequence[str]
 ) -> Asked:
-  """All questions of some kinds that have one answer."""
-  world = setup.data.world
-  text, row, right, options, kind_n = [], [], [], [], []
+  """All questions of some kinds that have one answer.
+
+  Those whose options begin alike are left out: they are told apart by their
+  first tokens.
+  """
+  text, row, right, ids, kind_n = [], [], [], [], []
   for kind in kinds:
-    found = questions.ask(world, shown.scenes, kind)
-    for words, offered in zip(found.text, found.options, strict=True):
-      told = ' '.join(
-        f'{letter} {word}'
-        for letter, word in zip(setup.letters, offered, strict=False)
-      )
-      text.append(f'{words} {told}')
-      options.append(len(offered))
-      kind_n.append(kind)
-    row += found.row_n.tolist()
-    right += found.right_n.tolist()
+    found = questions.ask(setup.data.world, shown.scenes, kind)
+    for words, of, place, i in zip(
+      *_offered(setup, found), found.right_n, found.row_n, strict=True
+    ):
+      if len(set(of)) == len(of):
+        text.append(words)
+        ids.append(of)
+        right.append(place)
+        row.append(i)
+        kind_n.append(kind)
   kept = _even(np.arange(len(text)), setup.batch)
   row = np.array(row, int)[kept]
   return Asked(
     text=[text[i] for i in kept],
     images=[shown.images[i] for i in row],
     right_n=np.array(right, int)[kept],
-    options_n=np.array(options)[kept],
+    option_ids_n=[ids[i] for i in kept],
     kind_n=[kind_n[i] for i in kept],
     group_n=shown.group_n[row],
   )

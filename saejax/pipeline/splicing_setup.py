@@ -30,7 +30,7 @@ class SpliceConfig:
     dataset: a spec, see `data.specs`; questions are asked of scenes alone.
     examples: of each split, at most.
     prompt: how a row reads before its answer.
-    letters: that name options.
+    letters: that name options; none offers their words alone.
     revision: branch, tag or commit on the hub; None for `main`.
     offline: never ask the network for the model.
     dtype: of the parameters and the computation.
@@ -42,7 +42,7 @@ class SpliceConfig:
   dataset: str = 'scenes'
   examples: int = 256
   prompt: str = 'USER: {image} {question} ASSISTANT:'
-  letters: tuple[str, ...] = questions.LETTERS
+  letters: tuple[str, ...] = ()
   revision: str | None = None
   offline: bool = False
   dtype: str = 'float32'
@@ -64,9 +64,10 @@ class SpliceConfig:
       raise errors.UserError(
         f'--prompt={self.prompt!r} must hold {{image}} and {{question}} once.'
       )
-    if len(self.letters) != len(questions.LETTERS):
+    if len(self.letters) not in (0, len(questions.LETTERS)):
       raise errors.UserError(
-        f'--letters={",".join(self.letters)}: name {len(questions.LETTERS)}.'
+        f'--letters={",".join(self.letters)}: name {len(questions.LETTERS)}, '
+        'or none.'
       )
 
 
@@ -81,7 +82,7 @@ class Setup:
     layer: whose input it reconstructs.
     data: what the model is shown.
     prompt: how a row reads before its answer.
-    letters: that name options.
+    letters: that name options; none offers their words alone.
     batch: rows at a time.
     mean: of what enters the layer, by modality, once it is known.
   """
@@ -101,9 +102,6 @@ class Setup:
     return steering_scenes.Asker(
       self.model, self.prompt, self.batch, self.letters
     )
-
-  def letter_ids(self) -> list[int]:
-    return self.asker.letter_ids()
 
 
 def start(
@@ -142,5 +140,5 @@ def start(
     batch=config.batch,
     mean={},
   )
-  setup.letter_ids()
+  setup.asker.letter_ids()
   return setup

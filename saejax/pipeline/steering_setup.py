@@ -12,7 +12,6 @@ from saejax import errors
 from saejax import io
 from saejax import pretrained
 from saejax.analysis import steering as steering_lib
-from saejax.data import questions
 from saejax.data import specs
 from saejax.models import llava_folder
 from saejax.pipeline import embedding
@@ -73,7 +72,7 @@ class SteerConfig:
   rollouts: int = 4
   atoms: int = 64
   prompt: str = 'USER: {image} {question} ASSISTANT:'
-  letters: tuple[str, ...] = questions.LETTERS
+  letters: tuple[str, ...] = ()
   sae: str | None = None
   revision: str | None = None
   offline: bool = False

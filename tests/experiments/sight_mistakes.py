@@ -65,7 +65,7 @@ CASES = (
       ('--examples=1', '--examples=1 must be at least 2'),
       ('--batch=1', '--batch=1 must be at least 2'),
       ('--prompt={{image}}', 'must hold {image} and {question} once'),
-      ('--letters=A,B', '--letters=A,B: name 4'),
+      ('--letters=A,B', '--letters=A,B: name 4, or none'),
       ('--dataset=coko:', 'names no kind of data set that is known'),
       ('--split=some', '--split=some: value should be one of'),
       ('--out={d}/a.npy', 'a.npy is a file; name a folder'),

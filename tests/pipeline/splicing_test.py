@@ -118,6 +118,29 @@ class SpliceTest(parameterized.TestCase):
     self.assertEqual((entry['n'], entry['split']), (6, 'test'))
     self.assertBetween(entry['value'], entry['low'], entry['high'])
 
+  @parameterized.parameters((), ('(a)', '(b)', '(c)', '(d)'))
+  def test_each_option_has_the_token_that_stands_for_it(self, *letters):
+    setup = splicing_setup.start(
+      self.config(letters=letters, dataset='scenes:n=600'),
+      *identity(),
+      self.identity,
+    )
+    shown = splicing_rows.show(setup, 'train', 60)
+    asked = splicing_rows.ask(setup, shown, ['where', 'colour', 'size'])
+    words = setup.model.tokenizer.convert_ids_to_tokens
+    for text, ids in zip(asked.text, asked.option_ids_n, strict=True):
+      self.assertLen(set(ids), len(ids))
+      offered = text.split(' ? ')[1].removesuffix(' ?')
+      if letters:
+        told = [w for w in offered.split() if w in letters]
+        self.assertEqual(words(ids), told)
+      else:
+        first = [o.split()[0] for o in offered.split(' or ')]
+        self.assertEqual(words(ids), first)
+    # Of places two in four begin alike.
+    self.assertEqual('where' in asked.kind_n, bool(letters))
+    self.assertGreater(asked.kind_n.count('colour'), 5)
+
   def test_what_is_written_can_be_read(self):
     out = self.create_tempdir().full_path
     found = splicing.splice(self.config(), self.identity, 'val')
