@@ -4,6 +4,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 from saejax.report import markup
+from saejax.report import study
 
 
 class MarkupTest(parameterized.TestCase):
@@ -37,6 +38,7 @@ class MarkupTest(parameterized.TestCase):
     self.assertEqual(
       markup.number(entry), '<b>≤ 0.016</b><small> (n = 60)</small>'
     )
+    self.assertEqual(study.number(entry), '≤ 0.016 (n = 60)')
 
   def test_a_table_has_a_heading_for_each_row(self):
     found = markup.table(['', 'x'], [['a', '1'], ['b', '2']])
