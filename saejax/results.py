@@ -22,6 +22,8 @@ EXEMPLARS, BRIDGE_PAIRS = 'exemplars.json', 'bridge_pairs.json'
 EVIDENCE, EVIDENCE_ABOUT = 'evidence.safetensors', 'evidence.json'
 FACTORS = 'factors.csv'
 FIGURES, TWIN = 'figures', 'surrogate'
+P_VALUE = 'p'  # The unit of entries that are p values; n is of shuffles.
+_LEAST_P = 1e-300  # Smaller ones are no floats, or hardly.
 _OVER_GROUPS, _OVER_SEEDS = 'bootstrap over groups', 'range over seeds'
 
 
@@ -105,6 +107,22 @@ def read(out: str) -> dict[str, dict[str, Any]]:
   return manifest.read_json(path, errors.UserError)
 
 
+def p_words(e: Mapping[str, Any]) -> str:
+  """A p value in words, which never are 0.
+
+  The least that `n` shuffles or random sets can give, 1 / (n + 1), is told as a
+  bound, and so is what is too small for a float; what is small, by its power.
+  """
+  p, draws = e['value'], e.get('n')
+  if p is None:
+    return '—'
+  if draws is not None and p <= (least := 1 / (draws + 1)):
+    return f'≤ {least:.2g}'
+  if p < _LEAST_P:
+    return f'< {_LEAST_P:.0e}'
+  return f'{p:.1e}' if p < 1e-3 else f'{p:.2g}'
+
+
 def table(entries: Mapping[str, Mapping[str, Any]]) -> str:
   """The results as aligned lines to print: name, value, bounds, n, split."""
   width = max((len(name) for name in entries), default=0)
@@ -112,6 +130,7 @@ def table(entries: Mapping[str, Mapping[str, Any]]) -> str:
   for name in sorted(entries):
     e = entries[name]
     value = '—' if e['value'] is None else f'{e["value"]:.4g}'
+    value = p_words(e) if e.get('unit') == P_VALUE else value
     bounds = ''
     if e.get('low') is not None:
       bounds = f'[{e["low"]:.4g}, {e["high"]:.4g}]'

@@ -89,6 +89,24 @@ class EntryTest(parameterized.TestCase):
     self.assertIsNone(found['high'])
 
 
+class PWordsTest(parameterized.TestCase):
+  @parameterized.parameters(
+    (None, None, '—'),
+    (1, 60, '1'),
+    (0.043, 60, '0.043'),
+    (1 / 61, 60, '≤ 0.016'),  # The least of sixty shuffles.
+    (2 / 61, 60, '0.033'),
+    (1 / 10_001, 10_000, '≤ 0.0001'),
+    (3.21e-12, None, '3.2e-12'),
+    (0.0, None, '< 1e-300'),
+    (1e-310, None, '< 1e-300'),
+  )
+  def test_they_never_say_0(self, p, n, expected):
+    e = results.entry(p, n=n, unit=results.P_VALUE)
+    self.assertEqual(results.p_words(e), expected)
+    self.assertIn(expected, results.table({'p': e}))
+
+
 class FolderTest(absltest.TestCase):
   def setUp(self):
     super().setUp()

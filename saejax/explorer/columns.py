@@ -7,6 +7,7 @@ import numpy as np
 from saejax.explorer import schema
 from saejax.explorer import sources
 
+LEAST_P = 1e-30  # Smaller p values are not told apart.
 # Name: label, unit, whether it is shown by its logarithm, definition.
 _CONCEPTS = {
   'energy': (
@@ -97,7 +98,8 @@ _EDGES = {
   'p': (
     'p', '', True,
     'Of firing together under shuffled pairs, one-sided and not corrected; '
-    'undefined where too little was to be expected.',
+    f'{LEAST_P:.0e} stands for all that is less; undefined where too little '
+    'was to be expected.',
   ),
   'correlation': (
     'correlation', '', False,
@@ -152,7 +154,6 @@ def of_concepts(
 def of_bridges(a: sources.Analysed) -> list[schema.Column]:
   """Numbers of the bridges, in the order of the analysis."""
   values = {name: a.bridges[name] for name in _EDGES}
-  # Of p what is too small for a float is 0, which has no logarithm.
-  p_M = values['p']
-  values['p'] = np.where(p_M == 0, 1e-300, p_M)
+  # Pages read float32, in which less is 0; NaN stays.
+  values['p'] = np.maximum(values['p'], LEAST_P)
   return _columns(_EDGES, values)

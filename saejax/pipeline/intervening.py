@@ -149,7 +149,7 @@ def _match_entries(
 
 
 def _p_entry(p: float, draws: int, split: str) -> dict[str, Any]:
-  return results.entry(p, n=draws, split=split)
+  return results.entry(p, n=draws, split=split, unit=results.P_VALUE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -350,12 +350,14 @@ def summary(found: Found, config: InterveneConfig) -> str:
   for t in found.trials:
     at = f'{t.name}/n={t.sizes[-1]}/{recall}'
     spread = found.entries[f'{_PREFIX}/{at}/random']
-    p = value(f'{t.name}/all_sizes/{recall}/p_holm')
+    chance = found.entries[f'{_PREFIX}/{t.name}/all_sizes/{recall}/p_holm']
+    p = chance['value']
     worst, feature = _worst(found, t)
     lines.append(
       f'{t.name}, {config.edit} {t.sizes[-1]}: {value(at):.3f}; random '
       f'{spread["value"]:.3f} [{spread["low"]:.3f}, {spread["high"]:.3f}]; all '
-      f'sizes p {p:.3f} (Holm); matched to {worst:.2f} s.d. ({feature})'
+      f'sizes p {results.p_words(chance)} (Holm); matched to {worst:.2f} s.d. '
+      f'({feature})'
     )
     if who := _CLAIMS.get(t.name):
       verdict = 'carry' if p <= LEVEL else 'are not seen to carry'

@@ -179,8 +179,12 @@ def _tests(site: Site, config: Config) -> tuple[Entries, list[dict]]:
     line['p_holm'] = float(p_holm)
     at = f'{_PREFIX}/{site.name}/{tested}/{line["class"]}'
     for key in ('p', 'p_holm'):
-      entries[f'{at}/{key}'] = _entry(line[key], n=config.nulls)
-    entries[f'{at}/p_wrong'] = _entry(line['p_wrong'], n=len(lines) - 1)
+      entries[f'{at}/{key}'] = _entry(
+        line[key], n=config.nulls, unit=results.P_VALUE
+      )
+    entries[f'{at}/p_wrong'] = _entry(
+      line['p_wrong'], n=len(lines) - 1, unit=results.P_VALUE
+    )
     entries[f'{at}/strength'] = results.entry(line['strength'], split='val')
   entries[f'{_PREFIX}/{site.name}/{tested}/causal_classes'] = _entry(
     int((holm <= LEVEL).sum()), n=len(lines), unit='classes'

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import html
 from typing import Any
 
+from saejax import results
 from saejax.report import figures
 
 Entry = Mapping[str, Any]
@@ -36,6 +37,8 @@ def value(entry: Entry) -> str:
   v = entry['value']
   if v is None:
     return '—'
+  if entry.get('unit') == results.P_VALUE:
+    return results.p_words(entry)
   if isinstance(v, int) or float(v).is_integer():
     return f'{int(v):,}'
   return f'{v:.3g}' if abs(v) < 0.1 else f'{v:.2f}'
@@ -50,7 +53,7 @@ def number(entry: Entry) -> str:
   if entry.get('n') is not None:
     rests.append(f'n = {entry["n"]:,}')
   small = tag('small', f' ({", ".join(rests)})') if rests else ''
-  return tag('b', value(entry)) + small
+  return tag('b', text(value(entry))) + small
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

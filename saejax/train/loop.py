@@ -157,7 +157,7 @@ def make_step(
     aux_k=plan.aux_k,
     dead_after=plan.dead_after,
     extra_loss=losses_paired.make_penalty(
-      config.align, config.group_sparse, len(plan.mixture.streams)
+      config.align, config.group_sparse, len(config.streams)
     ),
     anneal=anneal,
     multi_topk=config.multi_topk,
@@ -165,6 +165,43 @@ def make_step(
     free_norms=config.decoder_norm == 'free',
     **given,
   )
+
+
+@functools.lru_cache(maxsize=4)
+def _jitted_step(
+  config: config_lib.TrainConfig,
+  plan: plan_lib.Plan,
+  shardings: tuple[jax.NamedSharding, ...],
+  structure: jax.tree_util.PyTreeDef,
+) -> step_lib.TrainStep:
+  replicated = jax.NamedSharding(shardings[0].mesh, P())
+  return jax.jit(
+    make_step(config, plan, make_optimiser(config, plan)),
+    donate_argnums=0,
+    out_shardings=(
+      jax.tree.unflatten(structure, shardings),
+      replicated,
+      replicated,
+    ),
+  )
+
+
+def jitted_step(
+  config: config_lib.TrainConfig, plan: plan_lib.Plan, shardings: Any
+) -> step_lib.TrainStep:
+  """The jitted step of a run, one for all whose rows and seeds alone differ.
+
+  Tracing it takes as long as a thousand steps of a small dictionary. What it
+  does not depend on is left out, so that no rows are kept with it.
+  """
+  config = dataclasses.replace(
+    config, store='', rows=None, mix='', settings=(), seed=0, data_seed=0
+  )
+  plan = dataclasses.replace(
+    plan, mixture=None, constants=None, b_dec_D=None, store_hash='', sites=()
+  )
+  leaves, structure = jax.tree.flatten(shardings)
+  return _jitted_step(config, plan, tuple(leaves), structure)
 
 
 def make_resample(plan: plan_lib.Plan):
@@ -274,12 +311,7 @@ def _run_steps(
     logging.truncate(metrics_file, start)
     if start < plan.steps:
       run.add(out, meshes=meshes(out, start, mesh))
-  replicated = jax.NamedSharding(mesh, P())
-  train_step = jax.jit(
-    make_step(config, plan, tx),
-    donate_argnums=0,
-    out_shardings=(shardings, replicated, replicated),
-  )
+  train_step = jitted_step(config, plan, shardings)
   key = jax.random.key(config.seed)
   resample = jax.jit(
     functools.partial(make_resample(plan), key=key),

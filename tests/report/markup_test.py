@@ -4,6 +4,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 from saejax.report import markup
+from saejax.report import study
 
 
 class MarkupTest(parameterized.TestCase):
@@ -29,6 +30,15 @@ class MarkupTest(parameterized.TestCase):
     self.assertIn('<b>0.50</b>', found)
     self.assertIn('95 % 0.40 to 0.62, n = 1,200', found)
     self.assertEqual(markup.number({'value': 2}), '<b>2</b>')
+
+  def test_a_tiny_p_value_is_a_bound_and_no_tag(self):
+    entry = {'value': 0, 'unit': 'p', 'n': None}
+    self.assertEqual(markup.number(entry), '<b>&lt; 1e-300</b>')
+    entry = {'value': 1 / 61, 'unit': 'p', 'n': 60}
+    self.assertEqual(
+      markup.number(entry), '<b>≤ 0.016</b><small> (n = 60)</small>'
+    )
+    self.assertEqual(study.number(entry), '≤ 0.016 (n = 60)')
 
   def test_a_table_has_a_heading_for_each_row(self):
     found = markup.table(['', 'x'], [['a', '1'], ['b', '2']])

@@ -21,8 +21,10 @@ from saejax import encode
 from saejax import errors
 from saejax import io
 from saejax import store
+from saejax.pipeline import stages
 from saejax.train import config as config_lib
 from saejax.train import loop
+from saejax.train import step as step_lib
 from tests import planted
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
@@ -119,6 +121,34 @@ class RunTest(parameterized.TestCase):
       for s in (0, 1)
     ]
     self.assertLess(np.mean(matched_cosines(*directions)), 0.6)
+
+  def test_a_step_is_traced_once_for_rows_and_seeds_and_changes_no_bit(self):
+    self.enter_context(stages.compiled_once())
+    asked = config(self.store, arch='topk', steps=10, lr=1.25e-3)
+    other = planted.sample(N // 2, seed=3)
+    path = planted.write_store(
+      os.path.join(self.folder, 'other'), other.image_ND, other.text_ND
+    )
+    another = dataclasses.replace(
+      asked, store=path, rows='image=900,text=600', seed=1, data_seed=2
+    )
+
+    def weights(asked, name):
+      folder = os.path.join(self.folder, name)
+      variables = io.load(loop.train(asked, folder))[1]
+      return jax.tree.map(np.asarray, variables)
+
+    with mock.patch.object(
+      step_lib, 'make_train_step', wraps=step_lib.make_train_step
+    ) as made:
+      weights(asked, 'a')
+      found = weights(another, 'b')
+      self.assertEqual(made.call_count, 1)
+      weights(dataclasses.replace(asked, lr=1.5e-3), 'c')
+      self.assertEqual(made.call_count, 2)
+      loop._jitted_step.cache_clear()
+      jax.tree.map(np.testing.assert_array_equal, weights(another, 'd'), found)
+      self.assertEqual(made.call_count, 3)
 
   def test_the_threshold_keeps_k_on_val(self):
     path = loop.train(config(self.store, steps=300), self.out)
