@@ -49,6 +49,7 @@ ALLOWED = {
   },
   'program': {'store'},
   'training_flags': {'program', 'ops', 'nn', 'train'},
+  'llava_flags': {'program', 'store', 'pipeline'},
   'pretrained': set(),
 }  # fmt: skip
 
