@@ -35,6 +35,7 @@ ALLOWED = {
   'preemption': set(),
   'run': {'store', 'provenance'},
   'io': MODULES | {'store'},
+  'formats': MODULES | {'store', 'torch_bridge'},
   'encode': MODULES | {'store'},
   'results': {'store', 'analysis'},
   'train': MODULES | {

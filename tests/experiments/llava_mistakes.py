@@ -3,6 +3,21 @@
 SAE, STORE = '--sae={d}/run/sae', '--store={d}/store'
 CASES = (
   *(
+    ('convert', flags, message)
+    for flags, message in (
+      ('--from=quux', '--from=quux is not understood: write FORMAT:PATH'),
+      ('--from=pkl:{d}/a.npy', 'with FORMAT of vlm-saes'),
+      ('--from=vlm-saes:{d}/none', 'There is no file or folder .*none: downl'),
+      ('--from=vlm-saes:{d}/store', 'store has 0 files sae_final_layerL'),
+      (
+        '--from=vlm-saes:{d}/a.npy --norm=9',
+        'a.npy is not .safetensors',
+      ),
+      ('--from=vlm-saes:{d}/a.npy', 'does not say the mean norm of rows'),
+      ('--from=vlm-saes:{d}/a.npy --out={d}/run', 'run is there already'),
+    )
+  ),
+  *(
     ('export_llava', f'--model={{d}}/none {flags}', message)
     for flags, message in (
       ('', 'There is no model .*none: expected a folder'),

@@ -103,9 +103,9 @@ class FlagsTest(MistakeTest):
     source = (server.ROOT / 'experiments' / f'{program}.py').read_text()
     if 'training_flags' in source:
       source += (server.ROOT / 'saejax' / 'training_flags.py').read_text()
-    defined = re.findall(
-      r"(?:flags\.DEFINE_\w+|program\.required)\(\s*'(\w+)'", source
-    )
+    defined = programs.defined_flags(source)
+    for group in re.findall(r'llava_flags\.(\w+_flags)\(', source):
+      defined += programs.llava_flags_of(group)
     if 'mesh_flag()' in source:
       defined.append('mesh')
     if 'process_flags()' in source:
