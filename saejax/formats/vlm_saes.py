@@ -44,14 +44,14 @@ class Released:
   Attributes:
     sae: of the residual's width.
     variables: its parameters and constants.
-    file: the name of the file.
+    path: of the file.
     layer: whose input it reconstructs; None if the name does not say.
     norm: the mean norm of rows.
   """
 
   sae: nn.ReLU
   variables: types.ArrayTree
-  file: str
+  path: str
   layer: int | None
   norm: float
 
@@ -190,7 +190,7 @@ def load(
   return Released(
     sae=nn.ReLU(d=d, s=s, k=1),  # The variant meets no k.
     variables={'params': params, 'constants': constants},
-    file=os.path.basename(file),
+    path=file,
     layer=told_layer,
     norm=norm,
   )

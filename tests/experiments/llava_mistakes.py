@@ -3,20 +3,26 @@
 SAE, STORE = '--sae={d}/run/sae', '--store={d}/store'
 CASES = (
   *(
-    ('convert', flags, message)
-    for flags, message in (
-      ('--from=quux', '--from=quux is not understood: write FORMAT:PATH'),
-      ('--from=pkl:{d}/a.npy', 'with FORMAT of vlm-saes'),
-      ('--from=vlm-saes:{d}/none', 'There is no file or folder .*none: downl'),
-      ('--from=vlm-saes:{d}/store', 'store has 0 files sae_final_layerL'),
+    ('convert', f'{given} --to=saejax:{{d}}/{to}', message)
+    for given, to, message in (
+      (
+        '--from=quux',
+        'out',
+        '--from=quux is not understood: write FORMAT:PATH',
+      ),
+      ('--from=pkl:{d}/a.npy', 'out', 'with FORMAT of vlm-saes'),
+      ('--from=vlm-saes:{d}/a.npy', '', 'is there already. Choose another'),
+      ('--from=vlm-saes:{d}/none', 'out', 'no file or folder .*none: downl'),
+      ('--from=vlm-saes:{d}/store', 'out', 'store has 0 files sae_final_layer'),
+      ('--from=vlm-saes:{d}/a.npy', 'out', 'does not say the mean norm of row'),
       (
         '--from=vlm-saes:{d}/a.npy --norm=9',
-        'a.npy is not .safetensors',
+        'out',
+        'a.npy is not .safetensors: .* With --allow_pickle',
       ),
-      ('--from=vlm-saes:{d}/a.npy', 'does not say the mean norm of rows'),
-      ('--from=vlm-saes:{d}/a.npy --out={d}/run', 'run is there already'),
     )
   ),
+  ('convert', '--from=vlm-saes:a --to=gguf:b', 'with FORMAT of saejax'),
   *(
     ('export_llava', f'--model={{d}}/none {flags}', message)
     for flags, message in (

@@ -99,7 +99,7 @@ class VlmSaesTest(parameterized.TestCase):
     with self.assertRaisesRegex(errors.UserError, 'With --allow_pickle'):
       vlm_saes.load(path)
     found = vlm_saes.load(self.folder, allow_pickle=True)
-    self.assertEqual(found.file, f'{NAME}.pkl')
+    self.assertEqual(found.path, self.path(f'{NAME}.pkl'))
     self.assert_same_function(found.sae, found.variables)
 
   @parity.needs_torch
