@@ -4,13 +4,15 @@ Writes OUT/results.json: medians over rounds with the slowest and the fastest,
 and OUT/environment.json: what they were measured on. Suite `models`: images and
 captions that each tower embeds a second, in turns with the torch models of
 transformers on the same cores, and which part of the device's matmul speed that
-is. Suite `train`: training steps of SAEs and their stages, in turns with torch
-libraries that another Python has (--peers_python), and which part that is of
-what the device can do; also as OUT/table.md.
+is; of a LLaVA-NeXT, tokens that it reads and writes a second, and what an edit
+of its residual stream costs. Suite `train`: training steps of SAEs and their
+stages, in turns with torch libraries that another Python has (--peers_python),
+and which part that is of what the device can do; also as OUT/table.md.
 
   ./launch.sh benchmark --out=runs/speed
   ./launch.sh benchmark --models=clip-large-14 --batch=256 --dtype=bfloat16 \\
       --notorch --out=runs/speed-large
+  ./launch.sh benchmark --models=llava-512x8 --batch=4 --out=runs/speed-llava
   ./launch.sh benchmark --suite=train --peers_python=peers/bin/python \\
       --out=runs/speed-train
 """
@@ -22,6 +24,7 @@ from absl import flags
 from saejax import ops
 from saejax import program
 from saejax import results
+from saejax.pipeline import benchmark_llava
 from saejax.pipeline import benchmark_models
 from saejax.pipeline import benchmark_training
 from saejax.pipeline import benchmarking
@@ -34,10 +37,14 @@ SUITE = flags.DEFINE_enum(
 MODELS = flags.DEFINE_list(
   'models',
   ['clip-small', 'clip-base-32', 'siglip-base-16'],
-  f'For models: of {", ".join(benchmark_models.CONFIGS)}.',
+  f'For models: of {", ".join(benchmark_models.CONFIGS)}, '
+  f'{benchmark_llava.SHIPPED}, and {benchmark_llava.SIZES} of random weights.',
 )
 BATCH = flags.DEFINE_integer(
-  'batch', 32, 'For models: images or captions a call.'
+  'batch', 32, 'For models: images, captions or prompts a call.'
+)
+NEW_TOKENS = flags.DEFINE_integer(
+  'new_tokens', 32, 'For LLaVA-NeXT: that follow each prompt.'
 )
 ROUNDS = flags.DEFINE_integer('rounds', 9, 'Timed turns of each.')
 DTYPE = flags.DEFINE_enum(
@@ -80,6 +87,7 @@ def _models() -> dict:
     rounds=ROUNDS.value,
     dtype=DTYPE.value,
     with_torch=TORCH.value,
+    new_tokens=NEW_TOKENS.value,
   )
   benchmarking.write(OUT.value, entries)
   return entries

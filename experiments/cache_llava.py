@@ -12,62 +12,22 @@ the same command goes on; processes share the work.
       --out=runs/llava-store
 """
 
-from absl import flags
-
+from saejax import llava_flags
 from saejax import processes
 from saejax import program
-from saejax import store
 from saejax.pipeline import caching
-from saejax.pipeline import embedding
 
 C = caching.CacheConfig
 
 OUT = program.required('out', 'Folder of the store.')
-program.required(
-  'model',
-  'Model folder in Hugging Face layout, an id on its hub, or a model that '
-  'ships.',
-)
-flags.DEFINE_string('dataset', C.dataset, 'Data set, as of embed.')
-LAYERS = flags.DEFINE_list(
-  'layers', None, 'Layers to keep; all, and what leaves the last, by default.'
-)
-PROMPT = flags.DEFINE_string(
-  'prompt',
-  C.prompt,
-  r'How a row reads: {image}, and at its end {caption}; \n is a new line.',
-)
-flags.DEFINE_integer(
-  'per_example',
-  C.per_example,
-  'Positions of each stream that are kept of an example, drawn by a hash; all '
-  'by default.',
-)
-flags.DEFINE_bool('pool', C.pool, 'Keep the mean over positions instead.')
-flags.DEFINE_string(
-  'revision', C.revision, 'Branch, tag or commit of the model on the hub.'
-)
-flags.DEFINE_bool('offline', C.offline, 'Never ask the network for the model.')
-flags.DEFINE_enum(
-  'dtype', C.dtype, embedding.DTYPES, 'Of parameters and the computation.'
-)
-flags.DEFINE_enum(
-  'store_dtype', C.store_dtype, list(store.DTYPES), 'What rows are stored as.'
-)
-flags.DEFINE_integer('batch', C.batch, 'Examples that are computed at a time.')
+llava_flags.cache_flags(C)
 program.mesh_flag()
 program.process_flags()
 
 
 def main() -> None:
   processes.start(**program.process_values())
-  layers = () if LAYERS.value is None else program.numbers(LAYERS, int, None)
-  config = program.config_from_flags(
-    C,
-    layers=tuple(layers),
-    mesh=program.mesh_shape(),
-    prompt=PROMPT.value.replace(r'\n', '\n'),
-  )
+  config = llava_flags.cache_config(C, mesh=program.mesh_shape())
   for name, n in caching.cache(config, OUT.value).items():
     print(f'{name}: {n:,} rows')
   print(OUT.value)

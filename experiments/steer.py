@@ -15,10 +15,9 @@ classes.csv, rollouts.jsonl, directions.safetensors and figures/.
 
 from absl import flags
 
-from saejax import errors
+from saejax import llava_flags
 from saejax import program
 from saejax import results
-from saejax.pipeline import embedding
 from saejax.pipeline import onward
 from saejax.pipeline import steering
 from saejax.pipeline import steering_directions
@@ -28,12 +27,11 @@ from saejax.pipeline import steering_setup
 C = steering_setup.SteerConfig
 
 OUT = program.required('out', 'Folder for results.')
-LAYER = program.required('layer', 'Whose input is edited: what enters block L.')
-flags.DEFINE_string(
-  'model',
-  C.model,
-  'Model folder in Hugging Face layout, an id on its hub, or a model that '
-  'ships.',
+llava_flags.asking_flags(
+  C,
+  letters='That name options, each one token; none (--letters=) asks plainly, '
+  'for the name of a class.',
+  layer='Whose input is edited: what enters block L.',
 )
 flags.DEFINE_enum(
   'factor',
@@ -75,45 +73,15 @@ flags.DEFINE_integer(
   'rollouts', C.rollouts, 'Scenes of each class that are written about.'
 )
 flags.DEFINE_integer('atoms', C.atoms, 'Of sparse decompositions, at most.')
-PROMPT = flags.DEFINE_string(
-  'prompt',
-  C.prompt,
-  r'How a row reads before its answer: {image}, {question}; \n is a new line.',
-)
-flags.DEFINE_list(
-  'letters',
-  list(C.letters),
-  'That name options, each one token; none asks plainly, for the name of a '
-  'class.',
-)
 flags.DEFINE_string('sae', C.sae, 'Folder of an SAE of the layer.')
-flags.DEFINE_string(
-  'revision', C.revision, 'Branch, tag or commit of the model on the hub.'
-)
-flags.DEFINE_bool('offline', C.offline, 'Never ask the network for the model.')
-flags.DEFINE_enum(
-  'dtype', C.dtype, embedding.DTYPES, 'Of parameters and the computation.'
-)
-flags.DEFINE_integer('batch', C.batch, 'Rows that are computed at a time.')
 flags.DEFINE_integer('seed', C.seed, 'Of what is drawn.')
 RESUME = flags.DEFINE_bool('resume', False, 'Go on with the run in OUT.')
 
 
-def layer() -> int:
-  try:
-    return int(LAYER.value)
-  except ValueError:
-    raise errors.UserError(
-      f'--layer={LAYER.value}: expected a whole number.'
-    ) from None
-
-
 def main() -> None:
-  config = program.config_from_flags(
+  config = llava_flags.asking_config(
     C,
-    layer=layer(),
     strengths=tuple(program.numbers(STRENGTHS, float, None)),
-    prompt=PROMPT.value.replace(r'\n', '\n'),
   )
   found = steering.steer(config, OUT.value, RESUME.value)
   told = {k: e for k, e in found.items() if '/strength=' not in k}

@@ -35,6 +35,7 @@ ALLOWED = {
   'preemption': set(),
   'run': {'store', 'provenance'},
   'io': MODULES | {'store'},
+  'formats': MODULES | {'store', 'torch_bridge'},
   'encode': MODULES | {'store'},
   'results': {'store', 'analysis'},
   'train': MODULES | {
@@ -49,6 +50,7 @@ ALLOWED = {
   },
   'program': {'store'},
   'training_flags': {'program', 'ops', 'nn', 'train'},
+  'llava_flags': {'program', 'store', 'pipeline'},
   'pretrained': set(),
 }  # fmt: skip
 

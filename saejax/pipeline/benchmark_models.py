@@ -141,7 +141,8 @@ def check(names: Sequence[str], with_torch: bool) -> None:
   """Raises UserError for a model that is not here, or if there is no torch."""
   for name in set(names) - set(CONFIGS):
     raise errors.UserError(
-      f'There is no model {name!r} to measure; there are {", ".join(CONFIGS)}.'
+      f'There is no model {name!r} to measure; there are '
+      f'{", ".join(CONFIGS)}, llava-scenes and llava-WIDTHxBLOCKS.'
     )
   if with_torch and importlib.util.find_spec('torch') is None:
     raise errors.UserError(

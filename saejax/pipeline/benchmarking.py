@@ -12,6 +12,7 @@ from saejax import errors
 from saejax import provenance
 from saejax import results
 from saejax.pipeline import benchmark_device
+from saejax.pipeline import benchmark_llava
 from saejax.pipeline import benchmark_models
 from saejax.pipeline import benchmark_table
 from saejax.pipeline import benchmark_training
@@ -22,26 +23,12 @@ ENVIRONMENT, TABLE = 'environment.json', 'table.md'
 _MATMUL = 4096  # Width: large enough for any device to show what it can do.
 
 
-def measure_models(
-  names: Sequence[str],
-  *,
-  batch: int,
-  rounds: int,
-  dtype: str,
-  with_torch: bool,
-) -> Entries:
-  """Entries of results for models of `benchmark_models.CONFIGS`."""
-  if batch < 1 or rounds < 1:
-    raise errors.UserError(
-      f'--batch={batch} and --rounds={rounds} must be positive.'
-    )
-  benchmark_models.check(names, with_torch)
+def _towers(names: Sequence[str], rounds: int, dtype: str, **given) -> Entries:
+  """Entries of two-tower models, with their share of the matmul's speed."""
   peak = benchmark_device.matmul_peak(jnp.dtype(dtype), _MATMUL, rounds=3)
   entries = {'matmul/tflops': {'value': peak / 1e12, 'n': 3, 'unit': 'TFLOP/s'}}
   for name in names:
-    found = benchmark_models.measure(
-      name, batch=batch, rounds=rounds, dtype=dtype, with_torch=with_torch
-    )
+    found = benchmark_models.measure(name, rounds=rounds, dtype=dtype, **given)
     for way in ('image', 'text'):
       tflops = found[f'{name}/{way}/saejax/tflops']['value']
       found[f'{name}/{way}/saejax/of_matmul'] = {
@@ -49,6 +36,32 @@ def measure_models(
         'n': rounds,
       }
     entries |= found
+  return entries
+
+
+def measure_models(
+  names: Sequence[str],
+  *,
+  batch: int,
+  rounds: int,
+  dtype: str,
+  with_torch: bool,
+  new_tokens: int = 32,
+) -> Entries:
+  """Entries of results for models of `benchmark_models.CONFIGS`, and those that
+  `benchmark_llava` knows, of which `new_tokens` are written."""
+  if min(batch, rounds, new_tokens) < 1:
+    raise errors.UserError(
+      f'--batch={batch}, --rounds={rounds} and --new_tokens={new_tokens} must '
+      'be positive.'
+    )
+  given = dict(batch=batch, rounds=rounds, dtype=dtype, with_torch=with_torch)
+  written = [name for name in names if benchmark_llava.is_name(name)]
+  towers = [name for name in names if name not in written]
+  benchmark_models.check(towers, with_torch)
+  entries = _towers(towers, **given) if towers else {}
+  for name in written:
+    entries |= benchmark_llava.measure(name, new_tokens=new_tokens, **given)
   return entries
 
 

@@ -3,6 +3,27 @@
 SAE, STORE = '--sae={d}/run/sae', '--store={d}/store'
 CASES = (
   *(
+    ('convert', f'{given} --to=saejax:{{d}}/{to}', message)
+    for given, to, message in (
+      (
+        '--from=quux',
+        'out',
+        '--from=quux is not understood: write FORMAT:PATH',
+      ),
+      ('--from=pkl:{d}/a.npy', 'out', 'with FORMAT of vlm-saes'),
+      ('--from=vlm-saes:{d}/a.npy', '', 'is there already. Choose another'),
+      ('--from=vlm-saes:{d}/none', 'out', 'no file or folder .*none: downl'),
+      ('--from=vlm-saes:{d}/store', 'out', 'store has 0 files sae_final_layer'),
+      ('--from=vlm-saes:{d}/a.npy', 'out', 'does not say the mean norm of row'),
+      (
+        '--from=vlm-saes:{d}/a.npy --norm=9',
+        'out',
+        'a.npy is not .safetensors: .* With --allow_pickle',
+      ),
+    )
+  ),
+  ('convert', '--from=vlm-saes:a --to=gguf:b', 'with FORMAT of saejax'),
+  *(
     ('export_llava', f'--model={{d}}/none {flags}', message)
     for flags, message in (
       ('', 'There is no model .*none: expected a folder'),

@@ -103,9 +103,9 @@ class FlagsTest(MistakeTest):
     source = (server.ROOT / 'experiments' / f'{program}.py').read_text()
     if 'training_flags' in source:
       source += (server.ROOT / 'saejax' / 'training_flags.py').read_text()
-    defined = re.findall(
-      r"(?:flags\.DEFINE_\w+|program\.required)\(\s*'(\w+)'", source
-    )
+    defined = programs.defined_flags(source)
+    for group in re.findall(r'llava_flags\.(\w+_flags)\(', source):
+      defined += programs.llava_flags_of(group)
     if 'mesh_flag()' in source:
       defined.append('mesh')
     if 'process_flags()' in source:
@@ -360,7 +360,7 @@ class InputsTest(MistakeTest):
     self, program, flags, message
   ):
     given = flags.format(d=self.d).split()
-    if not any(flag.startswith('--out') for flag in given):
+    if not any(flag.startswith(('--out', '--to')) for flag in given):
       given.append(f'--out={self.d}/out')
     self.assert_told(RUNNER.run(program, given), message)
     self.assertEqual(contents(self.d), self.before)

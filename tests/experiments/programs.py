@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 import dataclasses
+import inspect
 import json
 import os
 import pathlib
+import re
 import socket
 import subprocess
 import sys
 import tempfile
 
+from saejax import llava_flags
 from tests.experiments import server
 
 NAMES = sorted(f.stem for f in (server.ROOT / 'experiments').glob('[!_]*.py'))
@@ -66,6 +69,23 @@ class Programs:
     self._server.stdin.flush()
     status = int(self._server.stdout.readline())
     return Done(status, *(path.read_text() for path in said.values()))
+
+
+def defined_flags(source: str) -> list[str]:
+  """Names of the flags that source text defines."""
+  return re.findall(
+    r"(?:flags\.DEFINE_\w+|program\.required)\(\s*'(\w+)'", source
+  )
+
+
+def llava_flags_of(group: str) -> list[str]:
+  """Flags that a function of `llava_flags` defines, itself or by another."""
+  source = inspect.getsource(getattr(llava_flags, group))
+  body = source.split('\n', 1)[1]
+  found = set(defined_flags(body))
+  for other in re.findall(r'^  (\w+_flags)\(', body, re.MULTILINE):
+    found |= set(llava_flags_of(other))
+  return sorted(found)
 
 
 def free_port() -> int:

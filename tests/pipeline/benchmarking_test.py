@@ -90,7 +90,8 @@ class ModelsTest(parameterized.TestCase):
 
   @parameterized.parameters(
     (dict(names=['clip-giant']), "no model 'clip-giant' to measure"),
-    (dict(batch=0), '--batch=0 and --rounds=1 must be positive'),
+    (dict(batch=0), '--batch=0, --rounds=1 and .*must be positive'),
+    (dict(names=['llava-100x2']), 'llava-100x2 must have a width'),
   )
   def test_mistakes_are_told(self, changes, message):
     asked = dict(

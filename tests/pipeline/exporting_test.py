@@ -59,7 +59,7 @@ class ExportTest(parameterized.TestCase):
       'store_dtype': 'float32',
       'dataset': f'scenes:n={N}',
     } | changes
-    return of(model=self.folder, **given)
+    return of(**{'model': self.folder} | given)
 
   def assert_alike(self, ours: str, theirs: str) -> None:
     ours, theirs = store_lib.Store(ours), store_lib.Store(theirs)
@@ -83,6 +83,13 @@ class ExportTest(parameterized.TestCase):
     self.assert_alike(ours, self.out)
     about = store_lib.Store(self.out).about
     self.assertIn('on torch', about['backend'])
+
+  def test_the_model_that_ships_is_that_of_jax(self):
+    ours = os.path.join(self.folder_out, 'ours')
+    changes = {'model': 'llava-scenes', 'layers': (), 'dataset': 'scenes:n=3'}
+    caching.cache(self.config(caching.CacheConfig, **changes), ours)
+    exporting.export(self.config(**changes), self.out)
+    self.assert_alike(ours, self.out)
 
   def test_images_of_many_sizes_are_those_of_jax(self):
     ours = os.path.join(self.folder_out, 'ours')

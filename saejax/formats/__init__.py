@@ -1,0 +1,1 @@
+"""SAEs that others released, read into ours: one format a file."""
