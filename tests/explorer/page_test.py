@@ -1,4 +1,4 @@
-"""Journeys through the page: by mouse, by keyboard alone, by touch, by link."""
+"""Journeys through the page: by mouse, by keyboard alone, by link."""
 
 import csv
 import io
@@ -10,7 +10,6 @@ import numpy as np
 from saejax.explorer import schema
 from tests.explorer import browser
 
-_PHONE = {'width': 390, 'height': 844}
 _FOCUSED = "document.activeElement.getAttribute('class') ?? ''"
 
 
@@ -211,22 +210,6 @@ class JourneyTest(browser.PageTest):
     self.assertEqual(self.state(page)['view'], 'bridges')
     page.get_by_role('button', name='Done').click()
     self.assertFalse(page.locator('.tour').is_visible())
-
-  def test_by_touch_on_a_phone(self):
-    page = self.open(viewport=_PHONE, has_touch=True, is_mobile=True)
-    page.touchscreen.tap(*self.place(page, self.id))
-    page.locator('.panel .card').wait_for()
-    self.assertEqual(self.state(page)['c'], self.id)
-    wide = page.evaluate('document.documentElement.scrollWidth')
-    self.assertEqual(wide, 390)
-    low = page.locator('.panel').bounding_box()['height']
-    page.locator('.grip').tap()
-    page.wait_for_timeout(200)
-    high = page.locator('.panel').bounding_box()['height']
-    self.assertGreater(high, low + 200)
-    for target in page.locator('button:visible').all():
-      box = target.bounding_box()
-      self.assertGreaterEqual(box['height'], 44, target.inner_text())
 
 
 if __name__ == '__main__':
