@@ -29,6 +29,7 @@ Environment variables:
   SAEJAX_PYTHON=PYTHON   the Python (3.11 or later) that makes the environment
   SAEJAX_VENV=FOLDER     where the environment is [.venv beside this script]
   SAEJAX_ENV=active      use the Python on the PATH as it is; install nothing
+  SAEJAX_NEED_BROWSER=1  fail, not skip, tests of the page without a browser
 
 Many may start at once on one folder (srun, TPU pods): one makes the
 environment while the others wait; processes join with --distributed.

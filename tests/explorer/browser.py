@@ -4,6 +4,7 @@ import contextlib
 import functools
 import http.server
 import os
+import pathlib
 import shutil
 import tempfile
 import threading
@@ -17,6 +18,8 @@ from tests.explorer import synthetic
 
 # Where tests must not be skipped for want of a browser.
 NEEDED = os.environ.get('SAEJAX_NEED_BROWSER') == '1'
+# The page's source, and what npm ci installs there.
+WEB = pathlib.Path(writing.static_folder()).parent / 'web'
 NO_WEBGL = ('--disable-gpu', '--disable-software-rasterizer')
 
 
@@ -39,11 +42,23 @@ def find() -> tuple[Any, str]:
     if not found
   ]
   if missing:
-    message = f'the page needs {" and ".join(missing)} to be tested'
-    if NEEDED:
-      raise AssertionError(message)
-    raise unittest.SkipTest(message)
+    go_without(f'the page needs {" and ".join(missing)} to be tested')
   return sync_api, path
+
+
+def go_without(why: str) -> None:
+  """SkipTest; where tests must not be skipped, AssertionError."""
+  if NEEDED:
+    raise AssertionError(f'{why}, and SAEJAX_NEED_BROWSER=1')
+  raise unittest.SkipTest(why)
+
+
+def axe() -> str:
+  """The script of a scanner for accessibility."""
+  path = WEB / 'node_modules' / 'axe-core' / 'axe.min.js'
+  if not path.is_file():
+    go_without('axe-core is missing (npm ci in saejax/explorer/web)')
+  return path.read_text(encoding='utf-8')
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
@@ -92,21 +107,28 @@ class PageTest(absltest.TestCase):
 
   def setUp(self):
     super().setUp()
-    self.requests, self.errors = [], []
+    self.requests, self.refused, self.errors = [], [], []
 
   def open(self, link: str = '', ready: bool = True, **context):
     """A page of the site, once it is there."""
     size = context.pop('viewport', {'width': 1280, 'height': 800})
     around = self.browser.new_context(viewport=size, **context)
     self.addCleanup(around.close)
+    around.on('request', lambda r: self.requests.append(r.url))
+    around.on('console', self._hear)
     page = around.new_page()
     page.set_default_timeout(15_000)
-    page.on('request', lambda r: self.requests.append(r.url))
+    page.on('websocket', lambda w: self.requests.append(w.url))
     page.on('pageerror', lambda e: self.errors.append(str(e)))
     page.goto(link if '://' in link else self.address + link)
     if ready:
       page.evaluate('window.__explorer.ready')
     return page
+
+  def _hear(self, message) -> None:
+    # What the policy of the page forbids is never sent, but was wanted.
+    if 'Content Security Policy' in message.text:
+      self.refused.append(message.text)
 
   def state(self, page) -> dict[str, Any]:
     return page.evaluate('window.__explorer.state()')
@@ -118,6 +140,11 @@ class PageTest(absltest.TestCase):
         return
       page.wait_for_timeout(100)
     self.fail(f'never true: {expression}')
+
+  def settle(self, page) -> None:
+    """Waits until all that a view shows has come."""
+    page.wait_for_timeout(100)
+    self.until(page, "!document.querySelector('[aria-busy], .skeleton')")
 
   def place(self, page, id_: int) -> tuple[float, float]:
     """Where a concept is on the screen, once nothing moves any more."""
@@ -134,5 +161,6 @@ class PageTest(absltest.TestCase):
     ours = (self.origin, 'blob:', 'data:', 'file:')
     others = [url for url in self.requests if not url.startswith(ours)]
     self.assertEmpty(others, 'requests to other origins')
+    self.assertEmpty(self.refused, 'what the policy of the page forbids')
     self.assertEmpty(self.errors, 'errors of the page')
     super().tearDown()

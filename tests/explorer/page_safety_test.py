@@ -1,12 +1,18 @@
 """What may go wrong: damage, hostile words, no WebGL, no server."""
 
+import json
 import pathlib
+import urllib.parse
 
 from absl.testing import absltest
 
 from saejax.explorer import single_file
 from tests.explorer import browser
 from tests.explorer import hostile
+
+
+def one_bit_off(data: bytes) -> bytes:
+  return data[:-1] + bytes([data[-1] ^ 1])
 
 
 class SafetyTest(browser.PageTest):
@@ -54,6 +60,49 @@ class SafetyTest(browser.PageTest):
     page.get_by_role('button', name='Bridges', exact=True).click()
     page.get_by_role('grid').wait_for()
 
+  def test_evidence_that_is_damaged_is_told_where_it_would_be(self):
+    ids, edges = self.first.id_N, self.first.edges
+    ends = ids[edges.image_M[0]], ids[edges.text_M[0]]
+    for file, link in (
+      ('data/first/bridges/0000.json', f'#view=bridge&b={ends[0]}-{ends[1]}'),
+      ('text/0000.json', '#view=examples&text=40'),
+      ('data/first/pictures.json', '#view=examples'),
+      ('data/first/near.bin', f'#c={ids[0]}'),
+    ):
+      with self.subTest(file):
+        page = self.damaged(file, one_bit_off(self.bytes_of(file)), link)
+        problem = page.locator('.problem').first
+        problem.wait_for()
+        self.assertIn(file, problem.inner_text())
+        self.assertIn('SHA-256', problem.inner_text())
+        page.context.close()
+
+  def test_a_damaged_picture_is_told_in_its_place(self):
+    file = 'img/pack/000.bin'
+    damage = one_bit_off(self.bytes_of(file))
+    page = self.damaged(file, damage, '#view=examples')
+    lost = page.locator('.gallery .lost').first
+    lost.wait_for()
+    self.assertIn('is damaged', lost.inner_text())
+
+  def test_words_of_a_link_are_only_ever_text(self):
+    page = self.open()
+    for said in hostile.STRINGS[:8]:
+      quoted = urllib.parse.quote(said)
+      for key in ('q', 'sort', 'only', 'size', 'cmp', 'sae', 'c', 'theme'):
+        page.evaluate(f'location.hash = {json.dumps(f"#{key}={quoted}")}')
+      page.evaluate(f'location.hash = {json.dumps(f"#q=colour:{quoted}")}')
+    page.get_by_role('searchbox').fill(f'colour:{hostile.STRINGS[1]}')
+    self.assertIn('no column', page.locator('.searched').inner_text())
+    self.check_nothing_ran(page)
+
+  def check_nothing_ran(self, page) -> None:
+    self.assertIsNone(page.evaluate('window.__hacked ?? null'))
+    for tag in ('script[src="x"]', 'img[src="x"]', '#app i', '#app b'):
+      self.assertEqual(page.locator(tag).count(), 0, tag)
+    for tag in ('[onerror]', '[onload]', '[href^="javascript"]', 'iframe'):
+      self.assertEqual(page.locator(tag).count(), 0, tag)
+
   def test_words_from_the_web_are_only_ever_text(self):
     said = hostile.STRINGS[0]
     index = self.first.labels.index(said)
@@ -66,9 +115,7 @@ class SafetyTest(browser.PageTest):
     for i in range(len(hostile.STRINGS)):
       page.evaluate(f"location.hash = '#c={self.first.id_N[i]}'")
       page.wait_for_timeout(50)
-    self.assertIsNone(page.evaluate('window.__hacked ?? null'))
-    for tag in ('script[src="x"]', 'img[src="x"]', '#app i', '#app b'):
-      self.assertEqual(page.locator(tag).count(), 0, tag)
+    self.check_nothing_ran(page)
 
   def test_a_sensitive_picture_waits_to_be_asked(self):
     page = self.open('#view=examples')

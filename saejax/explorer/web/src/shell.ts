@@ -227,7 +227,11 @@ export function createShell(site: Site, store: Store, sae: Sae): Shell {
       const { found } = ask(query);
       return { found: found?.length ?? 0, ms: performance.now() - began };
     },
-    repaint: () => update(store.get(), { ...store.get(), theme: 'auto' }),
+    repaint() {
+      const state = store.get();
+      // As after another theme, so that the map takes its colours anew.
+      update(state, { ...state, theme: NEXT_THEME[state.theme] });
+    },
     dispose() {
       stop.forEach((end) => end());
       for (const view of views.values()) view.dispose?.();
