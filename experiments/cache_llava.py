@@ -38,6 +38,9 @@ PROMPT = flags.DEFINE_string(
   r'How a row reads: {image}, and at its end {caption}; \n is a new line.',
 )
 flags.DEFINE_integer(
+  'examples', C.examples, 'The first so many of the data set; all by default.'
+)
+flags.DEFINE_integer(
   'per_example',
   C.per_example,
   'Positions of each stream that are kept of an example, drawn by a hash; all '

@@ -1,7 +1,9 @@
 """Images with a caption, one by one, of whatever data set."""
 
+from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -29,6 +31,7 @@ class Example:
     split: code of `store.SPLITS`.
     labels: factors of a scene that the image holds, and that the caption
       mentions; None of other data.
+    words: for the sidecar: what the image was.
   """
 
   index: int
@@ -37,6 +40,7 @@ class Example:
   group: int
   split: int
   labels: tuple[np.ndarray, np.ndarray] | None = None
+  words: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def count(data: Data) -> int:
@@ -68,7 +72,12 @@ def read(
     own = item.split and store_lib.SPLITS.index(item.split)
     hashed = store_lib.assign_splits(np.array([item.group]))[0]
     split = int(hashed if own is None else own)
-    found.append(Example(i, item.image, item.captions[0], item.group, split))
+    found.append(
+      Example(
+        index=i, image=item.image, caption=item.captions[0], group=item.group,
+        split=split, words=item.words,
+      )
+    )  # fmt: skip
   return found, skipped
 
 
@@ -90,6 +99,7 @@ def _scenes(data: specs.SceneSet, start, stop, side: int) -> list[Example]:
       group=start + n,
       split=int(split_N[n]),
       labels=(shown_NF[n], told_NF[n]),
+      words={'scene': start + n},
     )
     for n in rows
   ]
