@@ -2,8 +2,9 @@
 
 Of each layer L, what enters block L: stream layerL.image at the positions of
 the image, layerL.caption at the caption after it, layerL.text at the bare
-caption. train_sae reads them by --stream, with the modality of each. Killed,
-the same command goes on; processes share the work.
+caption. train_sae reads them by --stream, with the modality of each; analyse
+and explore show where concepts fire, if all positions are kept. Killed, the
+same command goes on; processes share the work.
 
   ./launch.sh cache_llava --model=llava-hf/llava-v1.6-mistral-7b-hf \\
       --dataset=karpathy:annotations=dataset_coco.json,images=coco \\
@@ -38,7 +39,9 @@ PROMPT = flags.DEFINE_string(
   r'How a row reads: {image}, and at its end {caption}; \n is a new line.',
 )
 flags.DEFINE_integer(
-  'examples', C.examples, 'The first so many of the data set; all by default.'
+  'examples',
+  C.examples,
+  'So many of the data set at most, evenly spread [all].',
 )
 flags.DEFINE_integer(
   'per_example',

@@ -37,7 +37,9 @@ PROMPT = flags.DEFINE_string(
   r'How a row reads: {image}, and at its end {caption}; \n is a new line.',
 )
 flags.DEFINE_integer(
-  'examples', C.examples, 'The first so many of the data set; all by default.'
+  'examples',
+  C.examples,
+  'So many of the data set at most, evenly spread [all].',
 )
 flags.DEFINE_integer(
   'per_example',

@@ -92,7 +92,7 @@ def cells(
   join = lambda parts, dtype: np.concatenate([np.zeros(0, dtype), *parts])
   return Cells(
     starts=np.concatenate([[0], np.cumsum(counts.ravel())]).astype(np.int64),
-    cell=join([c for c, _ in found], np.int64).astype(np.uint16),
+    cell=join([c for c, _ in found], np.int64).astype(np.int16),
     q=join([q for _, q in found], np.uint8),
     scale_S=scale_S,
   )

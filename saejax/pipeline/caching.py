@@ -55,7 +55,7 @@ class CacheConfig:
     dataset: a spec, see `data.specs`.
     layers: of which the residual stream is kept; empty for all.
     prompt: what is asked of an image; {image} and {caption} are filled in.
-    examples: the first so many of the data set; None for all.
+    examples: so many of the data set at most, evenly spread; None for all.
     per_example: positions of each stream that are kept of an example, drawn by
       a hash; None for all.
     pool: keep the mean over an example's positions instead.
@@ -300,14 +300,14 @@ def _begin(config, data, source, layers, out: str) -> store_lib.StoreWriter:
   return embedding.open_writer(out, streams, about | kind.about(data))
 
 
-def _count(config: CacheConfig, data: examples_lib.Data) -> int:
-  n = examples_lib.count(data)
-  return n if config.examples is None else min(n, config.examples)
+def _chosen(config: CacheConfig, data: examples_lib.Data) -> np.ndarray:
+  return examples_lib.spread(examples_lib.count(data), config.examples)
 
 
 def _fill(config, data, source, layers, writer) -> None:
   """Writes this process's shards that are not there."""
-  bounds = shards.shard_bounds(_count(config, data), PER_SHARD)
+  chosen = _chosen(config, data)
+  bounds = shards.shard_bounds(len(chosen), PER_SHARD)
   todo = [
     index
     for index in range(len(bounds))
@@ -319,7 +319,8 @@ def _fill(config, data, source, layers, writer) -> None:
   with tqdm.tqdm(total=total, unit='example', disable=None) as bar:
     for index in todo:
       start, stop = bounds[index]
-      found, skipped = examples_lib.read(data, start, stop, c.vision.image_size)
+      side = c.vision.image_size
+      found, skipped = examples_lib.read_at(data, chosen[start:stop], side)
       rows = _gather(config, source, found, layers)
       notes = [dataclasses.asdict(s) for s in skipped]
       _write(writer, index, rows, c.text.hidden_size, notes)
@@ -352,7 +353,7 @@ def cache(
   layers = _layers(config, source.model.module.config.text.num_hidden_layers)
   writer = _begin(config, data, source, layers, out)
   _fill(config, data, source, layers, writer)
-  n = len(shards.shard_bounds(_count(config, data), PER_SHARD))
+  n = len(shards.shard_bounds(len(_chosen(config, data)), PER_SHARD))
   if processes.is_first():
     counts = dict.fromkeys(writer.streams, n)
     processes.wait_for(lambda: embedding.all_done(writer, counts))

@@ -1,7 +1,6 @@
 """Images with a caption, one by one, of whatever data set."""
 
 from collections.abc import Mapping
-from collections.abc import Sequence
 import dataclasses
 from typing import Any
 
@@ -47,24 +46,37 @@ def count(data: Data) -> int:
   return data.n if isinstance(data, specs.SceneSet) else len(data)
 
 
+def spread(n: int, most: int | None) -> np.ndarray:
+  """Numbers of so many of n examples, evenly spread: rising int64; of all."""
+  return (
+    np.arange(n) if most is None else np.arange(0, n, max(-(-n // most), 1))
+  )
+
+
 def read(
   data: Data, start: int, stop: int, side: int
 ) -> tuple[list[Example], list[loading.Skipped]]:
-  """A run of examples, without those that cannot be used.
+  """A run of examples, as `read_at` gives them."""
+  return read_at(data, np.arange(start, stop), side)
+
+
+def read_at(
+  data: Data, index_n: np.ndarray, side: int
+) -> tuple[list[Example], list[loading.Skipped]]:
+  """Some examples, without those that cannot be used.
 
   Args:
     data: the data set.
-    start: the first of the run.
-    stop: what follows it.
+    index_n: numbers of examples.
     side: in pixels, of scenes that are drawn.
 
   Returns:
     Examples, and what was skipped.
   """
   if isinstance(data, specs.SceneSet):
-    return _scenes(data, start, stop, side), []
+    return _scenes(data, index_n, side), []
   found, skipped = [], []
-  for i in range(start, stop):
+  for i in index_n.tolist():
     item = loading.load(data, i, lambda image: image)
     skipped += item.skipped
     if item.image is None:
@@ -81,8 +93,8 @@ def read(
   return found, skipped
 
 
-def _scenes(data: specs.SceneSet, start, stop, side: int) -> list[Example]:
-  sampled = scenes.sample(data.world, np.arange(start, stop))
+def _scenes(data: specs.SceneSet, index_n, side: int) -> list[Example]:
+  sampled = scenes.sample(data.world, index_n)
   split_N = store_lib.assign_splits(
     sampled.index_N, data.splits, seed=data.seed
   )
@@ -90,16 +102,15 @@ def _scenes(data: specs.SceneSet, start, stop, side: int) -> list[Example]:
   drawn_NHW3 = render.render(sampled, side)
   shown_NF = scenes.present(sampled).astype(np.uint8)
   told_NF = said.mentioned_NF.astype(np.uint8)
-  rows: Sequence = range(stop - start)
   return [
     Example(
-      index=start + n,
+      index=i,
       image=Image.fromarray(drawn_NHW3[n]),
       caption=said.text[n],
-      group=start + n,
+      group=i,
       split=int(split_N[n]),
       labels=(shown_NF[n], told_NF[n]),
-      words={'scene': start + n},
+      words={'scene': i},
     )
-    for n in rows
+    for n, i in enumerate(index_n.tolist())
   ]
