@@ -102,7 +102,8 @@ def about(s: findings.Subject) -> dict[str, Any]:
   if s.tokens is None:
     return {}
   image, text = s.tokens
-  layer = image.stream.name.partition('.')[0].replace('layer', 'layer ')
+  number = int(image.stream.name.partition('.')[0].removeprefix('layer'))
+  layer = f'layer {number}'
   has_places = 'position' in image.stream.spec.columns
   p = s.store.about.get('patches', 0)
   told: dict[str, Any] = {}

@@ -14,12 +14,14 @@ from saejax.explorer import build
 from saejax.explorer import heat
 from saejax.explorer import load
 from saejax.explorer import schema
+from saejax.pipeline import analysing
 from saejax.store import files
 from saejax.store import manifest
 from tests import meshes
 from tests.explorer import analysed
 from tests.explorer import planted_tokens as planted
 from tests.explorer import synthetic
+from tests.pipeline import planted_contexts
 
 FIRING = tuple(b for b in schema.BANDS if b != 'none')
 DROPPED = tuple(range(0, planted.N, 3))
@@ -135,6 +137,18 @@ class PlantedTest(absltest.TestCase):
       i = self.index[factor]
       self.assertIn((i, i), ends)
       self.assertEqual(self.d.concept(i)['bridges'][0] >= 0, True)
+
+  def test_what_tokens_have_not_is_told_before_any_work(self):
+    at = lambda name: os.path.join(self.folder, name)
+    out = at('none')
+    with self.assertRaisesRegex(errors.UserError, 'use --nosurrogate'):
+      analysing.analyse(at('sae'), at('store'), out, 'test', with_twin=True)
+    other = at('other-sae')
+    planted_contexts.write_sae(other, streams=['layer05.image'])
+    message = 'trained on layer05.image, and .*: expected streams of one layer'
+    with self.assertRaisesRegex(errors.UserError, message):
+      analysing.analyse(other, at('store'), out, 'test', with_twin=False)
+    self.assertFalse(os.path.exists(out))
 
   def test_an_analysis_of_another_version_is_refused(self):
     about = os.path.join(self.analysis, 'evidence.json')

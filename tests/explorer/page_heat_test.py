@@ -87,7 +87,7 @@ class HeatTest(browser.PageTest):
       'column 2: 3.2',
     )
     legend = page.locator('section:has(.tile) .heat-legend').first.inner_text()
-    self.assertIn('3.2, its most', legend)
+    self.assertIn('3.2, its largest', legend)
     self.assertIn('not kept in the store', legend)
     self.assertIn(ROW, page.locator('.card').inner_text())
 
@@ -108,7 +108,7 @@ class HeatTest(browser.PageTest):
     page = self.card()
     page.locator('.band.top .tile').first.click()
     dialogue = page.locator('dialog')
-    items = dialogue.locator('.patches li').all_inner_texts()
+    items = dialogue.locator('.patch-list li').all_inner_texts()
     self.assertEqual(items, ['Row 1, column 2: 3.2', 'Row 2, column 2: 1.26'])
     box = dialogue.locator('.large .picture').bounding_box()
     page.mouse.move(box['x'] + box['width'] / 2, box['y'] + 0.4 * box['height'])

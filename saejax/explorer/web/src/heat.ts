@@ -53,7 +53,7 @@ export function patchList(heat: PictureHeat, scale: number): HTMLElement {
   const rows = strongest(cells).slice(0, 6).map((i) =>
     h('li', {}, `Row ${Math.floor(i / heat.w) + 1}, column ` +
       `${(i % heat.w) + 1}: `, h('b', {}, value(cells[i], scale))));
-  return h('ol', { class: 'patches' }, ...rows);
+  return h('ol', { class: 'patch-list' }, ...rows);
 }
 
 /** The patch under a pointer, and its activation. */
@@ -162,7 +162,7 @@ function ramp(kind: string, scale: number): HTMLElement {
     { class: 'ramp' },
     h('span', {}, '0'),
     h('span', { class: `scale ${kind}`, 'aria-hidden': 'true' }),
-    h('span', {}, h('b', {}, digits(scale)), ', its most'),
+    h('span', {}, h('b', {}, digits(scale)), ', its largest'),
   );
 }
 
@@ -170,7 +170,7 @@ function ramp(kind: string, scale: number): HTMLElement {
 export function patchControls(scale: number, gaps: boolean): HTMLElement {
   const style = () => box.closest<HTMLElement>('section, dialog')!;
   const slider = h('input', {
-    type: 'range', min: 0, max: 100, value: 70,
+    type: 'range', min: 0, max: 100, value: 60,
     'aria-label': 'How dark patches are in which it is silent',
     on: {
       input: () => style().style.setProperty('--veil', `${slider.value}%`),
