@@ -8,6 +8,10 @@ figures/. With --surrogate the same is
 done for a dictionary trained alike on a structureless twin of the data, under
 OUT/surrogate: what shows there as well is no finding.
 
+Of a store of cache_llava it reads the layer that the dictionary was trained on,
+rows being tokens, with --nosurrogate; explore then shows where in pictures and
+captions concepts fire.
+
   ./launch.sh analyse --sae=runs/sae/sae --store=runs/store --out=runs/analysis
 """
 

@@ -2,8 +2,9 @@
 
 Of each layer L, what enters block L: stream layerL.image at the positions of
 the image, layerL.caption at the caption after it, layerL.text at the bare
-caption. train_sae reads them by --stream, with the modality of each. Killed,
-the same command goes on; processes share the work.
+caption. train_sae reads them by --stream, with the modality of each; analyse
+and explore show where concepts fire, if all positions are kept. Killed, the
+same command goes on; processes share the work.
 
   ./launch.sh cache_llava --model=llava-hf/llava-v1.6-mistral-7b-hf \\
       --dataset=karpathy:annotations=dataset_coco.json,images=coco \\

@@ -5,7 +5,8 @@ captions and bare texts, reads classes by probes (of rows, of codes, and from
 texts to images), tells what images and texts share, puts reconstructions in
 place of the stream, steers classes beside random directions, and explains
 concepts without a judge. OUT/report.html and .md say of each claim what was
-measured, its interval, its null and the verdict. Killed, the same command goes
+measured, its interval, its null and the verdict; OUT/site shows the concepts of
+the layer that is steered, and where they fire. Killed, the same command goes
 on. Classes are known of scenes; of other data, what asks after them is left
 out and stays open.
 
@@ -16,6 +17,8 @@ The defaults are for the small model that ships. Of a larger one:
       --dtype=bfloat16 --prompt='[INST] {image}\\n{question} [/INST]' \\
       --dataset=karpathy:… --out=runs/paper2
 """
+
+import os
 
 from absl import flags
 
@@ -71,6 +74,11 @@ flags.DEFINE_integer(
 flags.DEFINE_integer(
   'concepts', C.concepts, 'Of each layer that are explained.'
 )
+flags.DEFINE_integer(
+  'site_examples',
+  C.site_examples,
+  'Of the data set, of which the site shows where concepts fire.',
+)
 PROMPT = flags.DEFINE_string(
   'prompt',
   C.prompt,
@@ -90,6 +98,8 @@ def main() -> None:
     C, layers=tuple(layers), prompt=PROMPT.value.replace(r'\n', '\n')
   )
   print(paper2.study(config, OUT.value))
+  site = os.path.join(OUT.value, paper2.SITE)
+  print(f'Every concept:  ./launch.sh explore --serve --out={site}')
 
 
 if __name__ == '__main__':

@@ -59,6 +59,10 @@ def cache_flags(config: type[Any]) -> None:
     r'{caption}; \n is a new line.'
   )  # fmt: skip
   flags.DEFINE_integer(
+    'examples', config.examples, 'So many of the data set at most, evenly '
+    'spread [all].'
+  )  # fmt: skip
+  flags.DEFINE_integer(
     'per_example', config.per_example, 'Positions of each stream that are kept '
     'of an example, drawn by a hash; all by default.'
   )  # fmt: skip

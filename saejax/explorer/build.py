@@ -15,6 +15,7 @@ import numpy as np
 from saejax import errors
 from saejax.explorer import columns
 from saejax.explorer import content
+from saejax.explorer import heat
 from saejax.explorer import matching
 from saejax.explorer import parquet
 from saejax.explorer import pictures as pictures_lib
@@ -136,8 +137,10 @@ def _about(a: sources.Analysed, id_: str) -> Json:
   commit = a.record.get('provenance', {}).get('commit')
   made = {key: settings[key] for key in keys if key in settings}
   name = f'{arch}, {latents:,} concepts, k = {k}'
+  layer = (a.about.get('streams') or {}).get('image', '').partition('.')[0]
+  where = f', layer {int(layer[5:])}' if layer.startswith('layer') else ''
   return {
-    'title': f'{name}, of {a.model}',
+    'title': f'{name}, of {a.model}{where}',
     'model': a.model,
     'dataset': a.dataset,
     'arch': arch,
@@ -145,7 +148,9 @@ def _about(a: sources.Analysed, id_: str) -> Json:
     'k': k,
     'split': a.about['split'],
     'rows': a.about['rows'],
-    'reads': 'pooled',
+    'reads': a.reads,
+    'row': a.about.get('row', 'A row is a picture or a text.'),
+    'heat': a.about.get('heat'),
     'cuts': {'image': 0.9, 'text': 0.1},
     'bands': a.about['bands'],
     'sampling': a.about['sampling'],
@@ -197,6 +202,12 @@ def _dictionary(
   sensitive_N = np.isin(first_NX, shown.sensitive).any(1)
   flags_N = np.array([schema.LABELLED * bool(x) for x in labels.best], np.uint8)
   flags_N = flags_N | (sensitive_N * schema.SENSITIVE).astype(np.uint8)
+  heats = heat.Heats(a, shown.texts)
+  mapped_N = np.zeros(len(live), bool)
+  for side in heat.SIDES:
+    shown_N = (ids.of(side, e[f'{side}_rows'][live]) >= 0).any(1)
+    mapped_N |= heats.fires(side, live) & shown_N
+  flags_N = flags_N | (mapped_N * schema.HEAT).astype(np.uint8)
   near_N8 = e['near'][live]
   return content.Dictionary(
     id=id_,
@@ -215,7 +226,7 @@ def _dictionary(
     clusters=_clusters(a, labels, place_N4, ids, shown.texts),
     medoid_N=medoid_N,
     concept=records.concept_record(
-      a, ids, labels, np.stack([edges.image_M, edges.text_M])
+      a, ids, labels, np.stack([edges.image_M, edges.text_M]), heats
     ),
     bridge=records.bridge_record(a, ids),
     shown_bridges=len(e['bridge_table']),

@@ -69,6 +69,32 @@ _CONCEPTS = {
     'Cosine to the nearest other concept.',
   ),
 }  # fmt: skip
+# Where rows are tokens.
+_OF_TOKENS = {
+  'energy': (
+    'energy', '', True,
+    'Mean activation over all tokens, those of images and of texts weighing '
+    'the same.',
+  ),
+  'rate': (
+    'firing rate', 'share of tokens', True,
+    'Share of tokens in which it is active, those of images and of texts '
+    'weighing the same.',
+  ),
+  'rate_image': (
+    'firing rate, images', 'share of tokens', False,
+    'Share of the tokens of images in which it is active.',
+  ),
+  'rate_text': (
+    'firing rate, texts', 'share of tokens', False,
+    'Share of the tokens of texts in which it is active.',
+  ),
+  'axis': (
+    'along the gap', '|cos|', False,
+    'Absolute cosine of its direction to the difference of the mean tokens of '
+    'images and of texts.',
+  ),
+}  # fmt: skip
 _EDGES = {
   'excess': (
     'excess', '', False,
@@ -132,7 +158,7 @@ def of_concepts(
     stable_S = np.full(len(c['live']), np.nan)
   both = lambda name: (c[f'{name}_image'] + c[f'{name}_text'])[live]
   return _columns(
-    _CONCEPTS,
+    _CONCEPTS | (_OF_TOKENS if a.reads == 'tokens' else {}),
     {
       'energy': both('energy') / 2,
       'rate': both('rate') / 2,

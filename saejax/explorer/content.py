@@ -31,8 +31,8 @@ class Dictionary:
   Attributes:
     id: letters, digits and dashes.
     about: what else meta.json says: title, model, dataset, arch, latents, k,
-      split, rows, reads, cuts, bands, sampling, steering, python, bibtex,
-      provenance.
+      split, rows, reads, row, heat, cuts, bands, sampling, steering, python,
+      bibtex, provenance.
     id_N: numbers of the concepts in the dictionary.
     place_N4: joint x, y and split x, y, from 0 to 1.
     columns: at least `schema.COLUMNS`.

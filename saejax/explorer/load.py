@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from saejax import errors
+from saejax.explorer import heat
 from saejax.explorer import pictures as pictures_lib
 from saejax.explorer import schema
 
@@ -175,9 +176,30 @@ class Dictionary:
     return self._data(name)
 
   def concept(self, index: int) -> Json:
-    """The record of a concept."""
+    """The record of a concept; `heat` decodes its maps."""
     shard, at = divmod(index, schema.CONCEPT_SHARD)
-    return self._shard(f'concepts/{shard:04d}.json')[at]
+    name = f'concepts/{shard:04d}.json'
+    record = self._shard(name)[at]
+    heat.check_concept(record, os.path.join(self.path, name))
+    return record
+
+  def heat(self, index: int, side: str, band: str) -> list[np.ndarray | None]:
+    """Where a concept fires in its examples of a band, as activations.
+
+    Args:
+      index: the concept's.
+      side: 'images', whose maps are [h, w], or 'texts', [tokens].
+      band: one of `schema.BANDS`.
+
+    Returns:
+      For each example its map, NaN where the store has no row; None for none.
+    """
+    record = self.concept(index)
+    scale = (record.get('heat_scale') or {}).get(side) or 1.0
+    return [
+      None if found is None else heat.activations(found, scale)
+      for _, _, found in record[side][band]
+    ]
 
   def bridge(self, edge: int) -> Json | None:
     """The record of a bridge; None for one without examples."""

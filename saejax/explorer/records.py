@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from saejax.explorer import heat as heat_lib
 from saejax.explorer import schema
 from saejax.explorer import sources
 from saejax.explorer import texts as texts_lib
@@ -51,16 +52,19 @@ def adjacency(ends_2M: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _bands(
-  bounds: dict[str, slice], ids_X: np.ndarray, values_X: np.ndarray
+  bounds: dict[str, slice],
+  ids_X: np.ndarray,
+  values_X: np.ndarray,
+  heat: Callable[[int, int], Json | None],
 ) -> Json:
+  """Examples by band; `heat` makes the map of a place and an id."""
   found: Json = {}
   for name, band in bounds.items():
     rows, seen = [], set()
-    pairs = zip(ids_X[band].tolist(), values_X[band].tolist(), strict=True)
-    for id_, value in pairs:
-      if id_ >= 0 and id_ not in seen:
+    for x in range(band.start, band.stop):
+      if (id_ := int(ids_X[x])) >= 0 and id_ not in seen:
         seen.add(id_)
-        rows.append([id_, schema.short(value), None])
+        rows.append([id_, schema.short(values_X[x]), heat(x, id_)])
     found[name] = rows
   return found
 
@@ -86,7 +90,11 @@ def _histogram(e, concept: int) -> Json:
 
 
 def concept_record(
-  a: sources.Analysed, ids: Ids, labels: texts_lib.Labels, ends_2M: np.ndarray
+  a: sources.Analysed,
+  ids: Ids,
+  labels: texts_lib.Labels,
+  ends_2M: np.ndarray,
+  heats: heat_lib.Heats,
 ) -> Callable[[int], Json]:
   """Makes the record of a concept by its index."""
   e, live = a.evidence, a.live
@@ -110,17 +118,20 @@ def concept_record(
     value = schema.short(a.stability_S[concept])
     return {'value': value, 'over': a.stability_over, 'all': []}
 
+  def bands(side: str, concept: int) -> Json:
+    rows_X = e[f'{side}_rows'][concept]
+    return _bands(
+      bounds,
+      ids.of(side, rows_X),
+      e[f'{side}_values'][concept],
+      lambda x, id_: heats.of(side, concept, x, int(rows_X[x]), id_),
+    )
+
   def record(index: int) -> Json:
     concept = int(live[index])
-    sides = {
-      f'{side}s': _bands(
-        bounds,
-        ids.of(side, e[f'{side}_rows'][concept]),
-        e[f'{side}_values'][concept],
-      )
-      for side in ('image', 'text')
-    }
+    sides = {f'{side}s': bands(side, concept) for side in heat_lib.SIDES}
     own = edges[starts[index] : starts[index + 1]][: schema.CONCEPT_BRIDGES]
+    scale = heats.scale(concept)
     return {
       'id': concept,
       'index': index,
@@ -131,6 +142,7 @@ def concept_record(
       'stability': stability(concept),
       'steer': steer(concept),
       'note': None,
+      **({'heat_scale': scale} if scale else {}),
     }
 
   return record

@@ -60,7 +60,7 @@ def collect(analyses: Sequence[sources.Analysed], with_pictures: bool) -> Shown:
   sensitive: set[int] = set()
   picture_R, text_R = [], []
   for a in analyses:
-    stream = a.store['image']
+    stream = a.stream('image')
     at_R = np.full(len(stream), -1)
     rows = used(a, 'image') if with_pictures else np.zeros(0, np.int64)
     world = pictures_lib.world_of(a.store.about)
@@ -70,7 +70,7 @@ def collect(analyses: Sequence[sources.Analysed], with_pictures: bool) -> Shown:
         if words.get('sensitive') is True:
           sensitive.add(int(at_R[row]))
     picture_R.append(at_R)
-    stream = a.store['text']
+    stream = a.stream('text')
     at_R = np.full(len(stream), -1)
     rows = used(a, 'text')
     for row, words in zip(rows.tolist(), stream.words(rows), strict=True):
@@ -86,7 +86,7 @@ def has_pictures(a: sources.Analysed) -> bool:
   """Whether any picture of an analysis can be had here."""
   world = pictures_lib.world_of(a.store.about)
   rows = used(a, 'image')
-  words = a.store['image'].words(rows)
+  words = a.stream('image').words(rows)
   return any(pictures_lib.source(w, world) is not None for w in words)
 
 

@@ -21,6 +21,7 @@ RUN, RESULTS = 'run.json', 'results.json'
 CONCEPTS, BRIDGES = 'concepts.safetensors', 'bridges.safetensors'
 EVIDENCE, ABOUT = 'evidence.safetensors', 'evidence.json'
 NAMES, MATCHED = 'names.json', 'matched.safetensors'
+VERSIONS = (1, 2)  # Of the evidence that can be read; 1 has no heat-maps.
 Json = dict[str, Any]
 
 
@@ -67,6 +68,15 @@ class Analysed:
   @functools.cached_property
   def evidence(self) -> Mapping[str, np.ndarray]:
     return self._arrays(EVIDENCE)
+
+  def stream(self, side: str) -> store_lib.Stream:
+    """The stream of images or texts that was analysed."""
+    return self.store[(self.about.get('streams') or {}).get(side, side)]
+
+  @property
+  def reads(self) -> str:
+    """'tokens', or 'pooled' for one row an example."""
+    return self.about.get('reads', 'pooled')
 
   @functools.cached_property
   def live(self) -> np.ndarray:
@@ -190,6 +200,11 @@ def read(
       'analysed: give a folder that analyse wrote.'
     )
   about = manifest.read_json(os.path.join(path, ABOUT), errors.UserError)
+  if (version := about.get('version', 1)) not in VERSIONS:
+    raise errors.UserError(
+      f'{os.path.join(path, ABOUT)} has version {version!r}; this saejax reads '
+      f'{" and ".join(map(str, VERSIONS))}. Run analyse again.'
+    )
   s = about['latents']
   config_file = os.path.join(asked['sae'], 'config.json')
   config = {}

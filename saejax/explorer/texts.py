@@ -74,7 +74,7 @@ def _from_names(names: Json, live: np.ndarray) -> list[list[Json]]:
 
 def _from_facts(a: sources.Analysed) -> list[list[Json]]:
   """What each concept reads of the store's own labels, if it has some."""
-  c, facts = a.concepts, a.store['image'].labels
+  c, facts = a.concepts, a.stream('image').labels
   if 'factor_image' not in c or not facts:
     return [[] for _ in a.live]
   factor_S = np.where(

@@ -15,6 +15,7 @@ import numpy as np
 
 from saejax import errors
 from saejax.explorer import content
+from saejax.explorer import heat
 from saejax.explorer import pictures as pictures_lib
 from saejax.explorer import schema
 
@@ -103,6 +104,9 @@ def _shards(
 ) -> None:
   for shard, start in enumerate(range(0, n, size)):
     rows = [record(i) for i in range(start, min(start + size, n))]
+    if folder == 'concepts':
+      for row in rows:
+        heat.check_concept(row, f'{folder}/{shard:04d}.json')
     put(f'{folder}/{shard:04d}.json', schema.dump(rows))
 
 

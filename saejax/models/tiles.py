@@ -92,6 +92,28 @@ def packing(size: Size, layout: Layout) -> np.ndarray:
   return np.concatenate([np.arange(p * p), cut])
 
 
+def seen(size: Size, layout: Layout) -> np.ndarray:
+  """Which patch of the whole image each position sees, int64 [positions].
+
+  Patches are counted row by row over layout.patches a side. A position of a
+  tile sees the one that its middle lies in; −1 is the newline.
+
+  Args:
+    size: of the image as it came.
+    layout: of the model.
+  """
+  p = layout.patches
+  rows, columns = grid(size, layout)
+  down, across = _inside(size, (rows * p, columns * p))
+  middle = lambda n: (2 * np.arange(n) + 1) * p // (2 * n)
+  row_H = middle(len(range(rows * p)[down]))
+  column_W = middle(len(range(columns * p)[across]))
+  patch_HW = row_H[:, None] * p + column_W
+  newline_H1 = np.full((len(patch_HW), 1), -1)
+  cut = np.concatenate([patch_HW, newline_H1], axis=1).ravel()
+  return np.concatenate([np.arange(p * p), cut])
+
+
 def pack(
   ids: Sequence[Sequence[int]],
   sizes: Sequence[Sequence[Size]],

@@ -14,6 +14,7 @@ from saejax.pipeline import evidence
 from saejax.pipeline import findings
 from saejax.pipeline import reading
 from saejax.pipeline import showing
+from saejax.pipeline import token_sides
 from saejax.pipeline import twin
 from saejax.report import analysis as report
 from saejax.train import config as config_lib
@@ -36,6 +37,11 @@ def _twin_config(sae_path: str, store_path: str) -> config_lib.TrainConfig:
 
 def _numbers(subject: findings.Subject, analysis: findings.Analysis):
   """An analysis with the quality of the dictionary it is about."""
+  if subject.tokens:  # They have no partner to be found by.
+    named = dict(zip(('image', 'text'), subject.test, strict=True))
+    return analysis.entries | evaluation.reconstruction_results(
+      named, subject.split
+    )
   return analysis.entries | evaluation.evaluate_sides(
     subject.sae, subject.variables, *subject.test, subject.split
   )
@@ -76,13 +82,18 @@ def analyse(
   results.check_vacant(out)
   run.check_folder(out, asked, resume=True)
   if with_twin:
+    if token_sides.are_in(store_lib.Store(store_path)):
+      raise errors.UserError(
+        f'{store_path} holds layers, of which no twin is made: use '
+        '--nosurrogate.'
+      )
     _twin_config(sae_path, store_path)  # Told before any work.
   subject = findings.load_subject(sae_path, store_path, split)
   run.open_folder(out, asked, resume=True)
   analysis = findings.analyse_subject(subject)
-  if subject.store['image'].labels:
+  if subject.test[0].stream.labels:
     analysis = reading.read_factors(subject, analysis, out)
-  showing.write(subject, analysis.bridges, out)
+  showing.write(subject.whole(), analysis.bridges, out)
   evidence.write(subject, analysis, out)
   entries = _numbers(subject, analysis)
   if with_twin:

@@ -28,6 +28,7 @@ from saejax import store as store_lib
 from saejax.data import specs
 from saejax.models import llama
 from saejax.models import llava_folder
+from saejax.pipeline import caching_places as places_lib
 from saejax.pipeline import embedding
 from saejax.pipeline import embedding_records
 from saejax.pipeline import embedding_scenes
@@ -40,7 +41,7 @@ from saejax.store import writer as writer_lib
 CONTEXTS = {'image': 'image', 'caption': 'text', 'text': 'text'}
 PER_SHARD = 256  # Examples of a shard: what a kill can cost.
 _POOLED = ('group', 'split', 'pair')
-_COLUMNS = (*_POOLED, 'position', 'token_id')
+_TOKENS = (*_POOLED, 'position', 'token_id')
 _STREAM = 4_000  # Of the hashes that choose positions.
 _LISTED = 1000  # Skipped things that the manifest itself lists.
 
@@ -54,6 +55,7 @@ class CacheConfig:
     dataset: a spec, see `data.specs`.
     layers: of which the residual stream is kept; empty for all.
     prompt: what is asked of an image; {image} and {caption} are filled in.
+    examples: so many of the data set at most, evenly spread; None for all.
     per_example: positions of each stream that are kept of an example, drawn by
       a hash; None for all.
     pool: keep the mean over an example's positions instead.
@@ -69,6 +71,7 @@ class CacheConfig:
   dataset: str = 'scenes'
   layers: tuple[int, ...] = ()
   prompt: str = 'USER: {image} describe the image . ASSISTANT: {caption}'
+  examples: int | None = None
   per_example: int | None = None
   pool: bool = False
   revision: str | None = None
@@ -107,17 +110,18 @@ def stream_name(layer: int, context: str) -> str:
 
 
 def _streams(config: CacheConfig, layers: Sequence[int], d: int, labels):
-  spec = lambda modality: store_lib.StreamSpec(
+  columns = lambda context: (*_TOKENS, *places_lib.COLUMNS[context])
+  spec = lambda context: store_lib.StreamSpec(
     d=d,
     dtype=config.store_dtype,
-    modality=modality,
-    columns=_POOLED if config.pool else _COLUMNS,
+    modality=CONTEXTS[context],
+    columns=_POOLED if config.pool else columns(context),
     labels=labels if config.pool else (),
   )
   return {
-    stream_name(layer, context): spec(modality)
+    stream_name(layer, context): spec(context)
     for layer in layers
-    for context, modality in CONTEXTS.items()
+    for context in CONTEXTS
   }
 
 
@@ -128,7 +132,7 @@ def check(config: CacheConfig) -> None:
       f'--dtype={config.dtype} is unknown: choose '
       f'{" or ".join(embedding.DTYPES)}.'
     )
-  for name in ('batch', 'per_example'):
+  for name in ('batch', 'examples', 'per_example'):
     value = getattr(config, name)
     if value is not None and value < 1:
       raise errors.UserError(f'--{name}={value} must be at least 1.')
@@ -184,6 +188,7 @@ def _gather(
     for context in CONTEXTS
   }
   encode = source.model.tokenizer
+  layout = source.model.module.config.layout
   for start in range(0, len(found), config.batch):
     batch = found[start : start + config.batch]
     padded = [*batch, *[batch[-1]] * (config.batch - len(batch))]
@@ -191,18 +196,18 @@ def _gather(
       config.prompt.format(image=llava_folder.IMAGE, caption=e.caption)
       for e in padded
     ]
-    own = [
-      len(encode(e.caption, add_special_tokens=False)['input_ids'])
-      for e in padded
-    ]
+    said = [places_lib.letters(encode, e.caption) for e in padded]
     seen = shown, [[e.image] for e in padded]
     bare = [e.caption for e in padded], None
     for inputs, contexts in ((seen, ('image', 'caption')), (bare, ('text',))):
       tokens, x_LBTD = source.read(*inputs, layers)
       for context in contexts:
         for b, example in enumerate(batch):
-          mask_T = _mask(tokens, b, context, own[b])
+          mask_T = places_lib.mask(tokens, b, context, said[b])
           at_n = _kept(mask_T, example.index, context, config)
+          size = example.image.height, example.image.width
+          place_mK = places_lib.places(mask_T, context, size, layout, said[b])
+          place_nK = place_mK[np.cumsum(mask_T)[at_n] - 1]
           for layer in layers:
             x_nD = np.asarray(x_LBTD[layer][b][at_n], np.float32)
             _add(
@@ -211,34 +216,27 @@ def _gather(
               example,
               context,
               x_nD,
-              at_n,
-              tokens.ids_BT[b],
+              np.column_stack([at_n, tokens.ids_BT[b][at_n], place_nK]),
             )
   return rows
 
 
-def _mask(tokens: llama.Tokens, b: int, context: str, own: int) -> np.ndarray:
-  """Which positions of a row are of a context."""
-  if context == 'image':
-    return tokens.is_image_BT[b]
-  real_T = tokens.is_real_BT[b]
-  # A caption is the last of its row; a bare one is all but the start.
-  return real_T & (np.arange(len(real_T)) >= real_T.sum() - own)
-
-
-def _add(rows: _Rows, config, example, context, x_nD, at_n, ids_T) -> None:
+def _add(rows: _Rows, config, example, context, x_nD, own_nK) -> None:
   if not len(x_nD):
     return
   shared = (example.group, example.split, example.index)
+  words = {'caption': example.caption}
   if config.pool:
     rows.x.append(x_nD.mean(0, keepdims=True))
     rows.columns.append(shared)
     if example.labels is not None:
       rows.labels.append(example.labels[context != 'image'])
-    rows.words.append({'caption': example.caption})
+    rows.words.append(words | dict(example.words))
     return
   rows.x.append(x_nD)
-  rows.columns += [(*shared, int(t), int(ids_T[t])) for t in at_n]
+  rows.columns += [(*shared, *own_K) for own_K in own_nK.tolist()]
+  own = example.words if context == 'image' else words
+  rows.words += [dict(own)] * len(x_nD)
 
 
 def _write(writer, index: int, rows: dict[str, _Rows], d: int, notes) -> None:
@@ -292,6 +290,8 @@ def _begin(config, data, source, layers, out: str) -> store_lib.StoreWriter:
     'revision': source.model.revision,
     **source.about,
     'prompt': config.prompt,
+    'patches': source.model.module.config.layout.patches,
+    'examples': config.examples,
     'per_example': config.per_example,
     'pool': config.pool,
   }
@@ -300,9 +300,14 @@ def _begin(config, data, source, layers, out: str) -> store_lib.StoreWriter:
   return embedding.open_writer(out, streams, about | kind.about(data))
 
 
+def _chosen(config: CacheConfig, data: examples_lib.Data) -> np.ndarray:
+  return examples_lib.spread(examples_lib.count(data), config.examples)
+
+
 def _fill(config, data, source, layers, writer) -> None:
   """Writes this process's shards that are not there."""
-  bounds = shards.shard_bounds(examples_lib.count(data), PER_SHARD)
+  chosen = _chosen(config, data)
+  bounds = shards.shard_bounds(len(chosen), PER_SHARD)
   todo = [
     index
     for index in range(len(bounds))
@@ -314,7 +319,8 @@ def _fill(config, data, source, layers, writer) -> None:
   with tqdm.tqdm(total=total, unit='example', disable=None) as bar:
     for index in todo:
       start, stop = bounds[index]
-      found, skipped = examples_lib.read(data, start, stop, c.vision.image_size)
+      side = c.vision.image_size
+      found, skipped = examples_lib.read_at(data, chosen[start:stop], side)
       rows = _gather(config, source, found, layers)
       notes = [dataclasses.asdict(s) for s in skipped]
       _write(writer, index, rows, c.text.hidden_size, notes)
@@ -347,7 +353,7 @@ def cache(
   layers = _layers(config, source.model.module.config.text.num_hidden_layers)
   writer = _begin(config, data, source, layers, out)
   _fill(config, data, source, layers, writer)
-  n = len(shards.shard_bounds(examples_lib.count(data), PER_SHARD))
+  n = len(shards.shard_bounds(len(_chosen(config, data)), PER_SHARD))
   if processes.is_first():
     counts = dict.fromkeys(writer.streams, n)
     processes.wait_for(lambda: embedding.all_done(writer, counts))

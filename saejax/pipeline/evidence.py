@@ -1,7 +1,9 @@
 """The rows behind every concept and bridge, for pages that show them.
 
 `evidence.safetensors` has an entry for each concept of the dictionary, dead
-ones too, and rows are numbers of the store's streams; -1 is none.
+ones too, and rows are numbers of the store's streams; -1 is none. Where rows
+are tokens, one stands for its example, and `evidence_heat` tells of the others.
+`evidence.json` says the version, 2; without one it is 1, without heat.
 """
 
 from collections.abc import Mapping
@@ -17,12 +19,15 @@ from saejax.analysis import bridges as bridges_lib
 from saejax.analysis import evidence
 from saejax.analysis import neighbours
 from saejax.analysis import places
+from saejax.pipeline import evidence_heat
 from saejax.pipeline import findings
 from saejax.pipeline import sides
 from saejax.store import files
 from saejax.store import hashing
 from saejax.store import manifest
 
+VERSION = 2
+_SIDES = ('image', 'text')
 STRENGTHS = (-2.0, -1.0, 0.0, 1.0, 2.0)
 _BRIDGES = 2000  # Those with examples, the strongest.
 _STEERED, _FOUND = 200, 6  # Concepts, and pictures that each query finds.
@@ -68,10 +73,11 @@ def _store_rows(side: sides.Side, rows: np.ndarray) -> np.ndarray:
 def examples(s: findings.Subject) -> Arrays:
   """Rows of every concept by band, and its histograms."""
   found: Arrays = {}
-  for side in s.test:
+  for i, (name, side) in enumerate(zip(_SIDES, s.whole().test, strict=True)):
     rows_SX, values_SX = evidence.band_rows(side.z_nS, _whose(side))
-    found[f'{side.stream.name}_rows'] = _store_rows(side, rows_SX)
-    found[f'{side.stream.name}_values'] = values_SX
+    found[f'{name}_rows'] = _store_rows(side, rows_SX)
+    found[f'{name}_values'] = values_SX
+    found |= evidence_heat.measure(s, i, rows_SX)
   h = evidence.histograms(*(side.z_nS for side in s.test))
   return found | {
     'histogram_range': np.stack([h.low_S, h.high_S], 1),
@@ -197,13 +203,12 @@ def bridge_examples(s: findings.Subject, p: _Pairs, bridges: Arrays) -> Arrays:
 def query_examples(s: findings.Subject, seed: int = 0) -> Arrays:
   """Concepts that are active in some rows of either side, drawn by a seed."""
   found: Arrays = {}
-  for side in s.test:
+  for name, side in zip(_SIDES, s.test, strict=True):
     rng = np.random.default_rng(seed)
     _, first = np.unique(_whose(side), return_index=True)
     n = min(_QUERIES, len(first))
     rows = np.sort(rng.choice(first, n, replace=False))
     concepts_nK, values_nK = evidence.active(side.z_nS[rows], _ACTIVE)
-    name = side.stream.name
     found[f'query_{name}_rows'] = _store_rows(side, rows)
     found[f'query_{name}_concepts'] = concepts_nK.astype(np.int32)
     found[f'query_{name}_values'] = values_nK
@@ -244,16 +249,19 @@ def _query(p: _Pairs, concept: int) -> tuple[int, float] | None:
   return p.text_of(int(a_G.argmax()), b_n), float(np.median(a_G[a_G > 0]))
 
 
-def steering(s: findings.Subject, p: _Pairs, concepts: Arrays) -> Arrays:
+def steering(
+  s: findings.Subject, p: _Pairs, concepts: Arrays, most: int = _STEERED
+) -> Arrays:
   """What is found when concepts are taken from, or added to, a caption.
 
-  Of the concepts that bridges join most strongly, then of most energy.
+  Of so many concepts that bridges join most strongly, then of most energy. Of
+  tokens none: pictures are not searched by them.
   """
   image, text = s.test
   mass_S = concepts['bridge_mass_image'] + concepts['bridge_mass_text']
   energy_S = concepts['energy_image'] + concepts['energy_text']
   order = np.lexsort((-energy_S, -mass_S))
-  order = order[concepts['live'][order]][:_STEERED].tolist()
+  order = order[concepts['live'][order]][:most].tolist()
   found = {c: q for c in order if (q := _query(p, c)) is not None}
   query_C = np.array([row for row, _ in found.values()], np.int64)
   code_C = np.array([code for _, code in found.values()], np.float32)
@@ -271,14 +279,15 @@ def steering(s: findings.Subject, p: _Pairs, concepts: Arrays) -> Arrays:
 
 def measure(s: findings.Subject, a: findings.Analysis) -> Arrays:
   """Every array of the evidence."""
-  p = pair_up(s)
+  whole = s.whole()
+  p = pair_up(whole)
   return (
     examples(s)
     | around(s.d_SD, a.concepts)
-    | bridge_examples(s, p, a.bridges)
-    | query_examples(s)
+    | bridge_examples(whole, p, a.bridges)
+    | query_examples(whole)
     | sample(p)
-    | steering(s, p, a.concepts)
+    | steering(whole, p, a.concepts, 0 if s.tokens else _STEERED)
   )
 
 
@@ -294,9 +303,11 @@ def about(s: findings.Subject) -> dict[str, Any]:
     'steering': _STEERING,
     'null': 'joint firings under shuffled pairs, hypergeometric, 95 %',
     'split': s.split,
-    'rows': {side.stream.name: len(side.rows_n) for side in s.test},
+    'rows': {n: len(x.rows_n) for n, x in zip(_SIDES, s.test, strict=True)},
     'k': s.sae.k,
     'latents': s.sae.s,
+    'version': VERSION,
+    **evidence_heat.about(s),
   }
 
 

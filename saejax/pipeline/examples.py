@@ -1,7 +1,8 @@
 """Images with a caption, one by one, of whatever data set."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 import dataclasses
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -29,6 +30,7 @@ class Example:
     split: code of `store.SPLITS`.
     labels: factors of a scene that the image holds, and that the caption
       mentions; None of other data.
+    words: for the sidecar: what the image was.
   """
 
   index: int
@@ -37,30 +39,44 @@ class Example:
   group: int
   split: int
   labels: tuple[np.ndarray, np.ndarray] | None = None
+  words: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def count(data: Data) -> int:
   return data.n if isinstance(data, specs.SceneSet) else len(data)
 
 
+def spread(n: int, most: int | None) -> np.ndarray:
+  """Numbers of so many of n examples, evenly spread: rising int64; of all."""
+  return (
+    np.arange(n) if most is None else np.arange(0, n, max(-(-n // most), 1))
+  )
+
+
 def read(
   data: Data, start: int, stop: int, side: int
 ) -> tuple[list[Example], list[loading.Skipped]]:
-  """A run of examples, without those that cannot be used.
+  """A run of examples, as `read_at` gives them."""
+  return read_at(data, np.arange(start, stop), side)
+
+
+def read_at(
+  data: Data, index_n: np.ndarray, side: int
+) -> tuple[list[Example], list[loading.Skipped]]:
+  """Some examples, without those that cannot be used.
 
   Args:
     data: the data set.
-    start: the first of the run.
-    stop: what follows it.
+    index_n: numbers of examples.
     side: in pixels, of scenes that are drawn.
 
   Returns:
     Examples, and what was skipped.
   """
   if isinstance(data, specs.SceneSet):
-    return _scenes(data, start, stop, side), []
+    return _scenes(data, index_n, side), []
   found, skipped = [], []
-  for i in range(start, stop):
+  for i in index_n.tolist():
     item = loading.load(data, i, lambda image: image)
     skipped += item.skipped
     if item.image is None:
@@ -68,12 +84,17 @@ def read(
     own = item.split and store_lib.SPLITS.index(item.split)
     hashed = store_lib.assign_splits(np.array([item.group]))[0]
     split = int(hashed if own is None else own)
-    found.append(Example(i, item.image, item.captions[0], item.group, split))
+    found.append(
+      Example(
+        index=i, image=item.image, caption=item.captions[0], group=item.group,
+        split=split, words=item.words,
+      )
+    )  # fmt: skip
   return found, skipped
 
 
-def _scenes(data: specs.SceneSet, start, stop, side: int) -> list[Example]:
-  sampled = scenes.sample(data.world, np.arange(start, stop))
+def _scenes(data: specs.SceneSet, index_n, side: int) -> list[Example]:
+  sampled = scenes.sample(data.world, index_n)
   split_N = store_lib.assign_splits(
     sampled.index_N, data.splits, seed=data.seed
   )
@@ -81,15 +102,15 @@ def _scenes(data: specs.SceneSet, start, stop, side: int) -> list[Example]:
   drawn_NHW3 = render.render(sampled, side)
   shown_NF = scenes.present(sampled).astype(np.uint8)
   told_NF = said.mentioned_NF.astype(np.uint8)
-  rows: Sequence = range(stop - start)
   return [
     Example(
-      index=start + n,
+      index=i,
       image=Image.fromarray(drawn_NHW3[n]),
       caption=said.text[n],
-      group=start + n,
+      group=i,
       split=int(split_N[n]),
       labels=(shown_NF[n], told_NF[n]),
+      words={'scene': i},
     )
-    for n in rows
+    for n, i in enumerate(index_n.tolist())
   ]

@@ -21,6 +21,7 @@ from saejax.analysis import modality
 from saejax.pipeline import communities
 from saejax.pipeline import sides
 from saejax.pipeline import subspaces
+from saejax.pipeline import token_sides
 from saejax.store import files
 
 LEAST_LIFT = 1.5  # Of co-firing over chance, for a bridge to count as real.
@@ -33,14 +34,26 @@ Arrays = dict[str, np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
-  """A dictionary with the encoded rows it is studied on."""
+  """A dictionary with the encoded rows it is studied on, image and text.
+
+  Attributes:
+    sae, variables: the dictionary.
+    store: what the rows are of.
+    val, test: rows of val, and of the split to report on.
+    split: which that is.
+    whole_val, whole_test: of tokens, the examples that they are of; else None.
+    tokens: every token of `test`, more than may be looked at; else None.
+  """
 
   sae: nn.LinearSAE
   variables: types.ArrayTree
   store: store_lib.Store
-  val: tuple[sides.Side, sides.Side]  # Image and text.
+  val: tuple[sides.Side, sides.Side]
   test: tuple[sides.Side, sides.Side]
-  split: str  # What `test` is.
+  split: str
+  whole_val: tuple[sides.Side, sides.Side] | None = None
+  whole_test: tuple[sides.Side, sides.Side] | None = None
+  tokens: tuple[token_sides.Tokens, token_sides.Tokens] | None = None
 
   @property
   def d_SD(self) -> np.ndarray:
@@ -48,14 +61,52 @@ class Subject:
 
   def training_rows(self, name: str) -> np.ndarray:
     """Up to 100,000 training rows [n, D] of a stream, evenly spread."""
-    rows_N = self.store[name].rows('train')
+    stream = self.test[('image', 'text').index(name)].stream
+    rows_N = stream.rows('train')
     picked = np.linspace(0, len(rows_N) - 1, min(len(rows_N), _FIT_ROWS))
-    rows_nD = self.store[name].take(rows_N[picked.astype(int)])
-    return rows_nD.astype(np.float32)
+    return stream.take(rows_N[picked.astype(int)]).astype(np.float32)
+
+  def whole(self) -> 'Subject':
+    """With an example as a row, where rows are tokens; else as it is."""
+    if self.whole_val is None or self.whole_test is None:
+      return self
+    return dataclasses.replace(
+      self, val=self.whole_val, test=self.whole_test, whole_val=None,
+      whole_test=None,
+    )  # fmt: skip
+
+
+def _load_tokens(
+  sae_path: str,
+  sae: nn.LinearSAE,
+  variables: types.ArrayTree,
+  store: store_lib.Store,
+  split: str,
+) -> Subject:
+  names = token_sides.streams(sae_path, store)
+  for part in ('val', split):
+    sides.check_pairs(store, part, names=names)
+  read = lambda part: token_sides.pair(sae, variables, store, names, part)
+  val, test = read('val'), read(split)
+  as_rows = lambda form, pair: (form(pair[0]), form(pair[1]))
+  return Subject(
+    sae=sae,
+    variables=variables,
+    store=store,
+    val=as_rows(token_sides.measured, val),
+    test=as_rows(token_sides.measured, test),
+    split=split,
+    whole_val=as_rows(token_sides.examples, val),
+    whole_test=as_rows(token_sides.examples, test),
+    tokens=test,
+  )
 
 
 def load_subject(sae_path: str, store_path: str, split: str) -> Subject:
-  """Loads a dictionary and encodes `val` and the split to report on."""
+  """Loads a dictionary and encodes `val` and the split to report on.
+
+  Of a store of layers, those of the layer that the dictionary was trained on.
+  """
   sae, variables = io.load(sae_path)
   if sae.signed:
     raise errors.UserError(
@@ -70,6 +121,8 @@ def load_subject(sae_path: str, store_path: str, split: str) -> Subject:
       'modality scores are of streams encoded one by one. evaluate takes it.'
     )
   store = store_lib.Store(store_path)
+  if token_sides.are_in(store):
+    return _load_tokens(sae_path, sae, variables, store, split)
   # Both are asked for first, so that a missing split is told before any work.
   sides.check_pairs(store, 'val')
   return Subject(
@@ -310,7 +363,7 @@ def analyse_subject(s: Subject) -> Analysis:
     s.split,
   )
   entries, concepts = entries | found, concepts | crossing
-  found, mass, bridges = bridge_results(s, concepts['modality_score'])
+  found, mass, bridges = bridge_results(s.whole(), concepts['modality_score'])
   joined, groups = communities.measure(
     bridges, s.sae.s, found['bridges/replicated']['n'], s.split
   )

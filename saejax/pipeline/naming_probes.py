@@ -33,7 +33,7 @@ def read_hierarchy(path: str | None, s: findings.Subject) -> Hierarchy:
   Raises:
     UserError: the file is not understood, or names what is no label.
   """
-  labels = s.store['image'].labels
+  labels = s.test[0].stream.labels
   if path is None:
     dataset = s.store.about.get('dataset')
     is_world = isinstance(dataset, dict) and dataset.get('name') == 'scenes'

@@ -103,7 +103,7 @@ def labelled(s: findings.Subject) -> Source | None:
     return None
   sparse = lambda side: scipy.sparse.csr_matrix(side.labels(), dtype=float)
   return Source(
-    s.store['image'].labels,
+    s.test[0].stream.labels,
     tuple(map(sparse, s.val)),
     tuple(map(sparse, s.test)),
   )

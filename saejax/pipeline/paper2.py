@@ -1,8 +1,9 @@
 """The study of arXiv 2506.04706, whole: every stage for one model.
 
 A folder of a study holds store/, layerNN/ with run/, splice/ and autointerp/ of
-every chosen layer, probe/, transfer/, sharing/ and steer-FACTOR/. Of data whose
-classes are not known, stages that ask after classes are left out.
+every chosen layer, probe/, transfer/, sharing/ and steer-FACTOR/; and of the
+layer that is steered site-store/, its analysis/ and names/, and site/. Of data
+whose classes are not known, stages that ask after classes are left out.
 """
 
 from collections.abc import Callable
@@ -15,10 +16,14 @@ from saejax import results
 from saejax import run
 from saejax import store as store_lib
 from saejax.data import specs
+from saejax.explorer import build
+from saejax.pipeline import analysing
 from saejax.pipeline import caching
 from saejax.pipeline import interpreting
 from saejax.pipeline import interpreting_explainers as explainers
 from saejax.pipeline import interpreting_subject as subject
+from saejax.pipeline import naming
+from saejax.pipeline import naming_words
 from saejax.pipeline import paper2_setup as setup
 from saejax.pipeline import probing_layers
 from saejax.pipeline import sharing
@@ -29,6 +34,8 @@ from saejax.report import claims_sight
 from saejax.report import paper2 as report
 from saejax.report import study as study_report
 from saejax.train import loop
+
+SITE = 'site'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,6 +151,34 @@ def _steer(s: _Study) -> None:
       steering.steer(asked, out, resume=True)
 
 
+def _site(s: _Study) -> None:
+  """A site of the steered layer's concepts, with where they fire.
+
+  Pictures of others are left out: whether they may be shown, `explore` asks.
+  """
+  site, layer = s.at(SITE), s.config.steer_layer
+  if os.path.exists(site):
+    return
+  store, sae = s.at('site-store'), s.sae(layer)
+  analysis, names = (s.of_layer(layer, n) for n in ('analysis', 'names'))
+  with stages.stage(s.say, f'Layer {layer}: making a site of its concepts'):
+    if not os.path.exists(os.path.join(store, store_lib.MANIFEST)):
+      caching.cache(setup.site_cache_config(s.config), store)
+    if not results.are_in(analysis):
+      analysing.analyse(sae, store, analysis, 'test', with_twin=False)
+    if not results.are_in(names):
+      asked = naming.NameConfig(
+        sae=sae, store=store, model=naming_words.NO_MODEL
+      )
+      naming.name(asked, names)
+    asked = build.SiteConfig(
+      analysis=(analysis,),
+      names=(names,),
+      thumbnails='auto' if s.is_world else 'none',
+    )
+    build.write(asked, site, lambda _: None)
+
+
 def _evidence(s: _Study) -> claims_sight.Evidence:
   """What lies in the folder of a study."""
 
@@ -211,4 +246,5 @@ def study(config: setup.Paper2Config, out: str, say: stages.Say = print) -> str:
       _look_into(s, layer)
     if s.is_world:
       _steer(s)
+    _site(s)
   return _report(s)

@@ -48,6 +48,7 @@ class Paper2Config:
     nulls: directions by chance.
     examples: that reconstructions are spliced into, at most.
     concepts: of each dictionary that are explained.
+    site_examples: of which the site shows where concepts fire.
     prompt: how a row reads before its answer.
     offline: never ask the network for the model.
     dtype: of the model's parameters and the computation.
@@ -72,6 +73,7 @@ class Paper2Config:
   nulls: int = 199
   examples: int = 128
   concepts: int = 40
+  site_examples: int = 1000
   prompt: str = 'USER: {image} {question} ASSISTANT:'
   offline: bool = False
   dtype: str = 'float32'
@@ -89,6 +91,16 @@ def cache_config(c: Paper2Config) -> caching.CacheConfig:
     offline=c.offline,
     dtype=c.dtype,
     batch=c.batch,
+  )
+
+
+def site_cache_config(c: Paper2Config) -> caching.CacheConfig:
+  """Some examples with all of their positions, at the layer of the site."""
+  return dataclasses.replace(
+    cache_config(c),
+    layers=(c.steer_layer,),
+    per_example=None,
+    examples=c.site_examples,
   )
 
 
@@ -175,6 +187,7 @@ def _check_flags(c: Paper2Config) -> None:
       )
   for name, least in (
     ('classes', 2), ('steps', 1), ('per_example', 2), ('k', 1),
+    ('site_examples', 50),
   ):  # fmt: skip
     value = getattr(c, name)
     if value is not None and value < least:
@@ -256,6 +269,7 @@ def check(c: Paper2Config) -> None:
   )
   splice_config(some, 1)
   caching.check(cache_config(some))
+  caching.check(site_cache_config(some))
   config_lib.check(train_config(some, '', 1))
   interpret_config(some, '', '', True)
   if isinstance(data, specs.SceneSet):

@@ -120,7 +120,7 @@ def factor_table(s: findings.Subject, which: int) -> FactorTable:
   name = ('image', 'text')[which]
   val, test = s.val[which], s.test[which]
   label_val, label_test = val.labels(), test.labels()
-  stream = s.store[name]
+  stream = s.test[which].stream
   train_nD = s.training_rows(name)
   rows_N = stream.rows('train')
   picked = np.linspace(0, len(rows_N) - 1, len(train_nD)).astype(int)
@@ -185,7 +185,7 @@ def bridge_truth(
   Concepts are assigned on val what they read; bridges are ranked on the
   reported split. Random pairs of an image and a text concept stand beside.
   """
-  names = s.store['image'].labels
+  names = s.test[0].stream.labels
   shared = s.val[0].labels().any(0) & s.val[1].labels().any(0)
   read = lambda side: factors.readings(
     side.z_nS, side.labels() & shared[None], ASSIGN_LEAST

@@ -42,7 +42,7 @@ class Side(Rows):
     return self.stream.column('labels')[self.rows_n].astype(bool)
 
 
-def _said(
+def said(
   stream: store_lib.Stream, rows_n: np.ndarray, pair_n: np.ndarray
 ) -> np.ndarray:
   """Equal for texts that say the same: by meaning, by words, else by pair."""
@@ -68,7 +68,7 @@ def read_rows(store: store_lib.Store, name: str, split: str) -> Rows:
     x_nD=stream.take(rows_n).astype(np.float32, copy=False),
     group_n=stream.column('group')[rows_n],
     pair_n=pair_n,
-    key_n=_said(stream, rows_n, pair_n) if name == 'text' else pair_n,
+    key_n=said(stream, rows_n, pair_n) if name == 'text' else pair_n,
   )
 
 
@@ -118,22 +118,25 @@ def check_rows(stream: store_lib.Stream, path: str, split: str) -> None:
 
 
 def check_pairs(
-  store: store_lib.Store, split: str, needs_train: bool = True
+  store: store_lib.Store,
+  split: str,
+  needs_train: bool = True,
+  names: tuple[str, str] = _STREAMS,
 ) -> None:
   """UserError unless the store has images and their texts in the split.
 
   Without rows in train, too, there are no means to measure from.
   """
-  missing = [name for name in _STREAMS if name not in store.streams]
+  missing = [name for name in names if name not in store.streams]
   if missing:
     raise errors.UserError(
       f'{store.path} has no stream {" and no ".join(missing)}; this needs '
       f'paired images and texts. It has {list(store.streams)}.'
     )
   parts = ('train', split) if needs_train else (split,)
-  for name, part in itertools.product(_STREAMS, parts):
+  for name, part in itertools.product(names, parts):
     check_rows(store[name], store.path, part)
-  pairs = [store[n].column('pair')[store[n].rows(split)] for n in _STREAMS]
+  pairs = [store[n].column('pair')[store[n].rows(split)] for n in names]
   if not np.isin(*pairs).any():
     raise errors.UserError(
       f'No text of {store.path} belongs to any of its images in {split}: their '

@@ -30,6 +30,7 @@ CASES = (
       ('--layers=a', '--layers=a: expected whole numbers joined by commas'),
       ('--prompt=image', 'must hold {image} once, and {caption} once'),
       ('--per_example=0', '--per_example=0 must be at least 1'),
+      ('--examples=0', '--examples=0 must be at least 1'),
       ('--device=quux', '--device=quux cannot be used by torch'),
       ('--out={d}/store', 'already holds a finished store'),
     )

@@ -298,6 +298,7 @@ CASES = (
       ('--layers=a', '--layers=a: expected whole numbers joined by commas'),
       ('--prompt=image', 'must hold {image} once, and {caption} once'),
       ('--per_example=0', '--per_example=0 must be at least 1'),
+      ('--examples=0', '--examples=0 must be at least 1'),
       ('--pool --per_example=2', '--pool keeps a mean, so leave --per_example'),
       ('--out={d}/store', 'already holds a finished store'),
     )

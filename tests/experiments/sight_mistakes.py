@@ -94,6 +94,7 @@ CASES = (
       ('--per_example=1', '--per_example=1 must be at least 2'),
       ('--examples=1', '--examples=1 must be at least 2'),
       ('--concepts=1', '--concepts=1 must be at least 2'),
+      ('--site_examples=9', '--site_examples=9 must be at least 50'),
       ('--images=0', '--images=0 must be at least 1'),
       ('--batch=1', '--batch=1 must be at least 2'),
       ('--prompt=what', '--prompt=.what. must hold {image} and {question}'),

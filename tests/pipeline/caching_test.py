@@ -18,6 +18,7 @@ from saejax.data import captions
 from saejax.data import render
 from saejax.data import scenes as scenes_lib
 from saejax.models import llava_folder
+from saejax.models import tiles
 from saejax.pipeline import caching
 from saejax.pipeline import llava_models
 from saejax.pipeline import llava_reading
@@ -96,6 +97,52 @@ class CacheTest(parameterized.TestCase):
             stream.modality, 'image' if context == 'image' else 'text'
           )
 
+  def test_a_row_says_where_it_is(self):
+    caching.cache(self.config(layers=(2,)), self.out)
+    store = store_lib.Store(self.out)
+    layout = self.model.module.config.layout
+    self.assertEqual(store.about['patches'], layout.patches)
+    seen = tiles.seen((48, 48), layout)
+    for n in (0, 5, N - 1):
+      stream = store['layer02.image']
+      at = np.flatnonzero(stream.column('pair') == n)
+      np.testing.assert_array_equal(stream.column('patch')[at], seen)
+      self.assertEqual(stream.words(at[:1]), [{'scene': n}])
+      for name in ('layer02.caption', 'layer02.text'):
+        stream, said = store[name], self.said[n]
+        at = np.flatnonzero(stream.column('pair') == n)
+        ends = zip(*(stream.column(c)[at] for c in ('start', 'end')))  # noqa: B905
+        self.assertEqual([said[a:b] for a, b in ends], said.split())
+        self.assertEqual(stream.words(at[-1:]), [{'caption': said}])
+
+  def test_rows_that_are_drawn_keep_their_places(self):
+    caching.cache(self.config(layers=(2,), per_example=5), self.out)
+    store = store_lib.Store(self.out)
+    seen = tiles.seen((48, 48), self.model.module.config.layout)
+    stream = store['layer02.image']
+    first = int(stream.column('position').min())
+    _, _, is_image = self.expected(0, 2, False)
+    self.assertGreaterEqual(first, int(np.argmax(is_image)))
+    place = stream.column('position') - int(np.argmax(is_image))
+    np.testing.assert_array_equal(stream.column('patch'), seen[place])
+    stream = store['layer02.text']
+    start, end = stream.column('start'), stream.column('end')
+    for row, words in enumerate(stream.words(stream.rows('all'))):
+      word = words['caption'][start[row] : end[row]]
+      place = int(stream.column('position')[row]) - 1
+      self.assertEqual(word, words['caption'].split()[place])
+
+  def test_some_examples_are_evenly_spread(self):
+    counts = caching.cache(self.config(layers=(2,), examples=4), self.out)
+    stream = store_lib.Store(self.out)['layer02.image']
+    self.assertEqual(np.unique(stream.column('pair')).tolist(), [0, 3, 6, 9])
+    self.assertEqual(counts['layer02.image'], 4 * 78)
+    x, _, is_image = self.expected(6, 2, False)
+    at = np.flatnonzero(stream.column('pair') == 6)
+    np.testing.assert_allclose(
+      stream.take(at), x[is_image], rtol=1e-4, atol=1e-5
+    )
+
   def test_a_share_of_positions_is_drawn_alike_in_every_layer(self):
     counts = caching.cache(self.config(per_example=5), self.out)
     self.assertEqual(counts['layer00.image'], 5 * N)
@@ -152,6 +199,7 @@ class CacheTest(parameterized.TestCase):
     ({'prompt': '{image} what is it'}, 'must hold {image} once'),
     ({'prompt': '{caption} {image}'}, 'must hold {image} once'),
     ({'pool': True, 'per_example': 3}, 'leave --per_example'),
+    ({'examples': 0}, '--examples=0 must be at least 1'),
     ({'batch': 0}, '--batch=0 must be at least 1'),
     ({'dtype': 'int8'}, '--dtype=int8 is unknown'),
   )

@@ -9,8 +9,11 @@ import tempfile
 from absl.testing import absltest
 from absl.testing import parameterized
 import jax
+import numpy as np
 
 from saejax import errors
+from saejax.explorer import load
+from saejax.explorer import schema
 from saejax.models import llava_folder
 from saejax.pipeline import llava_models
 from saejax.pipeline import paper2
@@ -53,6 +56,7 @@ class CheckTest(parameterized.TestCase):
     ({'nulls': 150, 'classes': 12}, 'of 10 classes none can pass'),
     ({'classes': 1}, '--classes=1 must be at least 2'),
     ({'latents': 8, 'expansion': 2.0}, '--latents or --expansion, not both'),
+    ({'site_examples': 9}, '--site_examples=9 must be at least 50'),
     ({'k': 0}, '--k=0 must be at least 1'),
     ({'concepts': 1}, '--concepts=1 must be at least 2'),
     ({'prompt': 'what'}, r'what. must hold \{image\} and'),
@@ -132,6 +136,20 @@ class StudyTest(absltest.TestCase):
     self.assertNotEqual(verdicts[1], claims_sight.HOLDS)
     self.assertEqual(verdicts[2], claims_sight.OPEN)
     self.assertEqual(verdicts[-1], claims_sight.OPEN)
+
+  def test_its_site_shows_where_concepts_of_the_steered_layer_fire(self):
+    site = load.load(os.path.join(self.out, paper2.SITE))
+    (d,) = site.dictionaries.values()
+    self.assertIn('layer 1', d.meta['title'])
+    self.assertEqual(d.meta['reads'], 'tokens')
+    self.assertGreater(site.index['pictures']['count'], 0)
+    mapped = np.flatnonzero(d.flags_N & schema.HEAT)
+    self.assertNotEmpty(mapped)
+    found = [m for i in mapped for m in d.heat(int(i), 'images', 'top')]
+    self.assertTrue(all(m.shape == (6, 6) for m in found))
+    # Every position was kept, whatever was of the study's own store.
+    self.assertFalse(any(np.isnan(m).any() for m in found))
+    self.assertTrue(any((m > 0).any() for m in found))
 
   def test_figures_that_it_shows_are_there(self):
     shown = re.findall(r'<img src="([^"]+)"', self.read(report.HTML))

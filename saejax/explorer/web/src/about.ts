@@ -46,8 +46,14 @@ export function createAbout(context: Context): View {
           ['Bridges', count(sae.m)],
           ['Data', meta.dataset],
           ['Split', meta.split],
-          ['Rows', `${count(meta.rows.image)} images, ` +
-            `${count(meta.rows.text)} texts`],
+          ['Rows', meta.reads === 'tokens'
+            ? `${count(meta.rows.image)} tokens of images, ` +
+              `${count(meta.rows.text)} of texts`
+            : `${count(meta.rows.image)} images, ` +
+              `${count(meta.rows.text)} texts`],
+          ['What a row is', meta.row],
+          ['Heat-maps', meta.heat && Object.entries(meta.heat)
+            .map(([side, { cells }]) => `${side}: ${cells}`).join(' ')],
           ['Image concepts', `modality score from ${digits(meta.cuts.image)}`],
           ['Text concepts', `modality score to ${digits(meta.cuts.text)}`],
           ['Examples', meta.sampling],

@@ -4,6 +4,7 @@ import { later } from './context';
 import { button, fill, h, tidy } from './dom';
 import { tile } from './evidence';
 import type { BridgeEvidence, Cell, Concept, PairExample } from './format';
+import { scaleOf } from './heat';
 import { shape } from './marks';
 import { count, digits, percent, withUnit } from './numbers';
 import {
@@ -102,7 +103,7 @@ function glimpse(context: Context, concept: Concept, pictures: boolean) {
       'div',
       { class: 'strip' },
       ...first(concept.images, 5).map(([id, activation, heat]) =>
-        tile(context, id, activation, heat),
+        tile(context, id, activation, heat, scaleOf(concept, 'images')),
       ),
     );
   }

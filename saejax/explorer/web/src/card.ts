@@ -235,6 +235,8 @@ function details(context: Context, concept: Concept): Node[] {
     ...blocks,
     pictures || captions
       ? h('p', { class: 'quiet' }, sae.meta.sampling) : null,
+    sae.meta.reads === 'tokens'
+      ? h('p', { class: 'quiet row-is' }, sae.meta.row) : null,
     section('Bridges', bridgeRows(context, index)),
     section(
       'Measures',

@@ -3,6 +3,10 @@ import type { Context } from './context';
 import { later } from './context';
 import { button, fill, h, tidy } from './dom';
 import type { Band, Concept, Example, PictureHeat, TextHeat } from './format';
+import {
+  hasGaps, overlay, patchControls, patchWords, scaleOf, walkWords, wordLegend,
+  words,
+} from './heat';
 import { digits } from './numbers';
 import { openPicture } from './picture';
 
@@ -14,18 +18,6 @@ const BANDS: Record<string, string> = {
   near: 'Just above the threshold',
   none: 'Where it does not fire',
 };
-
-/** Darkness over what does not fire, as strong as --veil says. */
-export function veil(heat: PictureHeat): HTMLCanvasElement {
-  const canvas = h('canvas', {
-    class: 'veil', width: heat.w, height: heat.h, 'aria-hidden': 'true',
-  });
-  const pen = canvas.getContext('2d')!;
-  const image = pen.createImageData(heat.w, heat.h);
-  heat.q.forEach((q, i) => (image.data[4 * i + 3] = 255 - q));
-  pen.putImageData(image, 0, 0);
-  return canvas;
-}
 
 /** A picture that is blurred until asked for, if it is sensitive. */
 export function picture(
@@ -40,7 +32,7 @@ export function picture(
     () => fill(box, h('span', { class: 'lost' }, `picture ${id} is damaged`)),
   );
   box.append(image);
-  if (heat) box.append(veil(heat));
+  if (heat) box.append(...overlay(image, heat));
   if (context.site.sensitive.has(id)) {
     box.classList.add('blurred');
     image.alt = `Picture ${id}, marked as sensitive`;
@@ -61,13 +53,16 @@ export function tile(
   id: number,
   activation: number | null,
   heat: PictureHeat | null = null,
+  scale = 0,
 ): HTMLElement {
   const box = picture(context, id, heat);
   const sensitive = context.site.sensitive.has(id);
-  const fires = activation === null ? '' : `, activation ${digits(activation)}`;
+  const where = heat ? `, ${patchWords(heat, scale)}` : '';
+  const fires = activation === null ? ''
+    : `, activation ${digits(activation)}${where}`;
   const open = button(
     box,
-    () => reveal(box, () => openPicture(context, id, heat)),
+    () => reveal(box, () => openPicture(context, id, heat, scale)),
     {
       class: 'tile',
       'aria-label': sensitive
@@ -80,23 +75,14 @@ export function tile(
   return h('figure', {}, open, said);
 }
 
-function words(heat: TextHeat): HTMLElement {
-  const line = h('span', {});
-  heat.tokens.forEach((token, i) => {
-    const share = (heat.q[i] ?? 0) / 255;
-    const css = { '--heat': `${Math.round(100 * share)}%` };
-    line.append(h('span', { class: 'word', css }, token), ' ');
-  });
-  return line;
-}
-
 function caption(
   context: Context,
   [id, activation, heat]: Example<TextHeat>,
   most: number,
+  scale: number,
 ): HTMLElement {
   const text = heat
-    ? words(heat)
+    ? words(heat, scale)
     : later(context.site.text(id), (t) => tidy(t, '(an empty text)', 260), {
         class: 'said',
       });
@@ -118,6 +104,7 @@ function bandTitle(band: Band): HTMLElement {
 
 /** Pictures of each band, the strongest first and largest. */
 export function pictureBands(context: Context, concept: Concept) {
+  const scale = scaleOf(concept, 'images');
   const rows = context.sae.meta.bands
     .filter((band) => concept.images[band.name]?.length)
     .map((band) =>
@@ -129,7 +116,7 @@ export function pictureBands(context: Context, concept: Concept) {
           'div',
           { class: 'strip' },
           ...concept.images[band.name].map(([id, activation, heat]) =>
-            tile(context, id, activation, heat),
+            tile(context, id, activation, heat, scale),
           ),
         ),
       ),
@@ -138,32 +125,17 @@ export function pictureBands(context: Context, concept: Concept) {
 }
 
 function heatNote(context: Context, concept: Concept): HTMLElement {
-  const mapped = Object.values(concept.images).some((examples) =>
-    examples.some(([, , heat]) => heat),
-  );
-  if (!mapped) {
-    return h(
-      'p',
-      { class: 'quiet' },
-      context.sae.meta.reads === 'pooled'
-        ? 'No map of patches: this dictionary reads the pooled embedding of ' +
-            'a whole picture.'
-        : 'No map of patches was kept for these pictures.',
-    );
+  const heats = Object.values(concept.images).flat().map(([, , heat]) => heat);
+  if (heats.some((heat) => heat)) {
+    return patchControls(scaleOf(concept, 'images'), heats.some(hasGaps));
   }
-  const slider = h('input', {
-    type: 'range', min: 0, max: 100, value: 60,
-    on: {
-      input: () =>
-        slider.closest('section')!.style
-          .setProperty('--veil', `${slider.value}%`),
-    },
-  });
   return h(
-    'label',
-    { class: 'veil-strength' },
-    'Darken what does not fire ',
-    slider,
+    'p',
+    { class: 'quiet' },
+    context.sae.meta.reads === 'pooled'
+      ? 'No map of patches: this dictionary reads the pooled embedding of ' +
+          'a whole picture.'
+      : 'No map of patches was kept for these pictures.',
   );
 }
 
@@ -173,6 +145,10 @@ export function captionBands(context: Context, concept: Concept) {
     0,
     ...Object.values(concept.texts).flat().map(([, activation]) => activation),
   );
+  const scale = scaleOf(concept, 'texts');
+  const heats = Object.values(concept.texts).flat().map(([, , heat]) => heat);
+  const legend = heats.some((heat) => heat)
+    ? wordLegend(scale, heats.some(hasGaps)) : null;
   const rows = context.sae.meta.bands
     .filter((band) => concept.texts[band.name]?.length)
     .map((band) =>
@@ -184,10 +160,10 @@ export function captionBands(context: Context, concept: Concept) {
           'ul',
           { class: 'captions' },
           ...concept.texts[band.name].map((example) =>
-            caption(context, example, most),
+            caption(context, example, most, scale),
           ),
         ),
       ),
     );
-  return rows.length ? h('div', {}, ...rows) : null;
+  return rows.length ? walkWords(h('div', {}, legend, ...rows)) : null;
 }

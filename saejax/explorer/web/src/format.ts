@@ -88,6 +88,8 @@ export interface Meta {
   split: string;
   rows: { image: number; text: number };
   reads: 'pooled' | 'tokens';
+  row?: string; // What a row is, in words.
+  heat?: Record<string, { cells: string }> | null;
   files: Record<string, FileSum>;
   columns: Column[];
   edge_columns: Column[];
@@ -116,12 +118,16 @@ export interface Labels {
   sources: { name: string; how: string }[];
 }
 
+/** Bytes over the cells of a picture; `at` says which, `rest` all others. */
 export interface PictureHeat {
   w: number;
   h: number;
   q: number[];
+  at?: number[];
+  rest?: number;
 }
 
+/** Pieces that join to the text, and their bytes. */
 export interface TextHeat {
   tokens: string[];
   q: number[];
@@ -147,6 +153,7 @@ export interface Concept {
   stability: { value: number; over: string; all: number[] } | null;
   steer: { query?: number; pictures: number[][] } | null;
   note: string | null;
+  heat_scale?: { images: number | null; texts: number | null };
 }
 
 export type PairExample = [

@@ -4,6 +4,7 @@ import { later } from './context';
 import { button, h } from './dom';
 import { picture } from './evidence';
 import type { PictureHeat } from './format';
+import { hasGaps, patchAt, patchControls, patchList } from './heat';
 import { activeBars } from './bars';
 
 /** A dialogue that closes by Esc, by its button, or by a click beside it. */
@@ -32,6 +33,7 @@ export function openPicture(
   context: Context,
   id: number,
   heat: PictureHeat | null,
+  scale: number,
 ) {
   const box = picture(context, id, heat);
   box.classList.remove('blurred');
@@ -48,6 +50,31 @@ export function openPicture(
   const dialogue = openDialogue(
     `Picture ${id}`,
     h('div', { class: 'large' }, box),
+    ...(heat ? patches(box, heat, scale) : []),
     active,
   );
+}
+
+/** What fires where on the large picture: the patch pointed at, and a list. */
+function patches(box: HTMLElement, heat: PictureHeat, scale: number): Node[] {
+  const prompt = 'Point at a patch to read it.';
+  const pointed = h('output', { class: 'quiet numbers' }, prompt);
+  box.addEventListener('pointermove', ({ clientX, clientY }) => {
+    const { left, top, width, height } = box.getBoundingClientRect();
+    const image = box.querySelector('img')!;
+    // The picture fits inside its box, with a rim on two sides.
+    const ratio = image.naturalWidth / (image.naturalHeight || 1) || 1;
+    const [w, high] = [Math.min(width, height * ratio),
+      Math.min(height, width / ratio)];
+    const x = (clientX - left - (width - w) / 2) / w;
+    const y = (clientY - top - (height - high) / 2) / high;
+    pointed.textContent = patchAt(heat, scale, x, y);
+  });
+  box.addEventListener('pointerleave', () => (pointed.textContent = prompt));
+  return [
+    pointed,
+    patchControls(scale, hasGaps(heat)),
+    h('h3', {}, 'Strongest patches'),
+    patchList(heat, scale),
+  ];
 }
