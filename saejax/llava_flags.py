@@ -90,6 +90,35 @@ def cache_config(config: type[T], **given: Any) -> T:
   )
 
 
+def live_flags(config: type[Any]) -> None:
+  """Defines the flags of a model that computes rows as they are trained on."""
+  program.required('model', _MODEL)
+  flags.DEFINE_string('dataset', config.dataset, 'Data set, as of embed.')
+  flags.DEFINE_integer(
+    'examples', config.examples, 'So many of the data set at most, evenly '
+    'spread [all].'
+  )  # fmt: skip
+  flags.DEFINE_integer(
+    'window', config.window, 'Shards of 256 examples whose rows are mixed; '
+    'those of two windows are in memory.'
+  )  # fmt: skip
+  flags.DEFINE_string(
+    'revision', config.revision, 'Branch, tag or commit of the model on the '
+    'hub.'
+  )  # fmt: skip
+  flags.DEFINE_bool(
+    'offline', config.offline, 'Never ask the network for the model.'
+  )
+  flags.DEFINE_enum(
+    'read_dtype', config.read_dtype, embedding.DTYPES, "Of the model's "
+    'parameters and its computation.'
+  )  # fmt: skip
+  flags.DEFINE_integer(
+    'read_batch', config.read_batch, 'Examples that the model computes at a '
+    'time.'
+  )  # fmt: skip
+
+
 def asking_flags(config: type[Any], letters: str, layer: str) -> None:
   """Defines the flags of one layer of a model that is asked questions, which
   `asking_config` reads; those of the model are among them.

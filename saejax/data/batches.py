@@ -87,6 +87,11 @@ class Mixture:
   whitening: whitening_lib.Whitening | None = None
 
   @property
+  def held(self) -> tuple[store_lib.Stream, ...]:
+    """Streams whose rows of other splits can be read."""
+    return self.streams
+
+  @property
   def counts(self) -> list[int]:
     """Rows that each stream gives to a batch."""
     return apportion(self.batch, self.shares)

@@ -169,7 +169,7 @@ def _kept(mask_T: np.ndarray, example: int, context: str, config) -> np.ndarray:
 
 
 @dataclasses.dataclass
-class _Rows:
+class Rows:
   """Rows of one stream, as they come."""
 
   x: list[np.ndarray]
@@ -178,14 +178,21 @@ class _Rows:
   words: list[dict[str, Any]]
 
 
-def _gather(
-  config, source: Source, found: Sequence[examples_lib.Example], layers
-):
-  """Rows of every stream of a shard's examples."""
+def gather(
+  config: CacheConfig,
+  source: Source,
+  found: Sequence[examples_lib.Example],
+  layers: Sequence[int],
+  contexts: Sequence[str] = tuple(CONTEXTS),
+) -> dict[str, Rows]:
+  """Rows of every stream of a shard's examples, or of some contexts'.
+
+  What a context that is left out alone would need is not computed.
+  """
   rows = {
-    stream_name(layer, context): _Rows([], [], [], [])
+    stream_name(layer, context): Rows([], [], [], [])
     for layer in layers
-    for context in CONTEXTS
+    for context in contexts
   }
   encode = source.model.tokenizer
   layout = source.model.module.config.layout
@@ -199,9 +206,12 @@ def _gather(
     said = [places_lib.letters(encode, e.caption) for e in padded]
     seen = shown, [[e.image] for e in padded]
     bare = [e.caption for e in padded], None
-    for inputs, contexts in ((seen, ('image', 'caption')), (bare, ('text',))):
-      tokens, x_LBTD = source.read(*inputs, layers)
-      for context in contexts:
+    for inputs, held in ((seen, ('image', 'caption')), (bare, ('text',))):
+      asked = [context for context in held if context in contexts]
+      if not asked:
+        continue
+      tokens, x_LBTD = source.read(*inputs, tuple(layers))
+      for context in asked:
         for b, example in enumerate(batch):
           mask_T = places_lib.mask(tokens, b, context, said[b])
           at_n = _kept(mask_T, example.index, context, config)
@@ -221,7 +231,7 @@ def _gather(
   return rows
 
 
-def _add(rows: _Rows, config, example, context, x_nD, own_nK) -> None:
+def _add(rows: Rows, config, example, context, x_nD, own_nK) -> None:
   if not len(x_nD):
     return
   shared = (example.group, example.split, example.index)
@@ -239,7 +249,7 @@ def _add(rows: _Rows, config, example, context, x_nD, own_nK) -> None:
   rows.words += [dict(own)] * len(x_nD)
 
 
-def _write(writer, index: int, rows: dict[str, _Rows], d: int, notes) -> None:
+def _write(writer, index: int, rows: dict[str, Rows], d: int, notes) -> None:
   for name, found in rows.items():
     spec = writer.streams[name]
     table = np.array(found.columns, np.int64).reshape(-1, len(spec.columns))
@@ -300,14 +310,15 @@ def _begin(config, data, source, layers, out: str) -> store_lib.StoreWriter:
   return embedding.open_writer(out, streams, about | kind.about(data))
 
 
-def _chosen(config: CacheConfig, data: examples_lib.Data) -> np.ndarray:
+def chosen(config: CacheConfig, data: examples_lib.Data) -> np.ndarray:
+  """Numbers of the examples that are read, rising."""
   return examples_lib.spread(examples_lib.count(data), config.examples)
 
 
 def _fill(config, data, source, layers, writer) -> None:
   """Writes this process's shards that are not there."""
-  chosen = _chosen(config, data)
-  bounds = shards.shard_bounds(len(chosen), PER_SHARD)
+  chosen_G = chosen(config, data)
+  bounds = shards.shard_bounds(len(chosen_G), PER_SHARD)
   todo = [
     index
     for index in range(len(bounds))
@@ -320,8 +331,8 @@ def _fill(config, data, source, layers, writer) -> None:
     for index in todo:
       start, stop = bounds[index]
       side = c.vision.image_size
-      found, skipped = examples_lib.read_at(data, chosen[start:stop], side)
-      rows = _gather(config, source, found, layers)
+      found, skipped = examples_lib.read_at(data, chosen_G[start:stop], side)
+      rows = gather(config, source, found, layers)
       notes = [dataclasses.asdict(s) for s in skipped]
       _write(writer, index, rows, c.text.hidden_size, notes)
       bar.update(stop - start)
@@ -353,7 +364,7 @@ def cache(
   layers = _layers(config, source.model.module.config.text.num_hidden_layers)
   writer = _begin(config, data, source, layers, out)
   _fill(config, data, source, layers, writer)
-  n = len(shards.shard_bounds(len(_chosen(config, data)), PER_SHARD))
+  n = len(shards.shard_bounds(len(chosen(config, data)), PER_SHARD))
   if processes.is_first():
     counts = dict.fromkeys(writer.streams, n)
     processes.wait_for(lambda: embedding.all_done(writer, counts))

@@ -51,6 +51,8 @@ class TrainConfig:
   The defaults are those that work after arXiv 2504.11695 reports: AdamW 5e-4,
   weight decay 1e-5, batch 1024, 30 epochs, no centring, no decoder bias.
   `settings` are fields that only the module of `arch` has, such as `l1`.
+  `live` says what computes the rows where a store does not hold them, see
+  `pipeline.live`; `store` is then a sample.
   """
 
   # Rows, and what is done to them first.
@@ -62,6 +64,7 @@ class TrainConfig:
   scale: str = 'none'
   whiten: bool = False
   data_seed: int = 0
+  live: Mapping[str, Any] | None = None
 
   # The dictionary.
   arch: str = 'batch_topk'

@@ -32,7 +32,7 @@ def _val_blocks(
     return
   shares = np.asarray(plan.mixture.shares) / np.sum(plan.mixture.shares)
   for stream, share, modality in zip(
-    plan.mixture.streams, shares, plan.modality_of, strict=True
+    plan.mixture.held, shares, plan.modality_of, strict=True
   ):
     rows = stream.rows('val')
     for start in range(0, len(rows), _CALIBRATION_ROWS):

@@ -195,8 +195,9 @@ def jitted_step(
   does not depend on is left out, so that no rows are kept with it.
   """
   config = dataclasses.replace(
-    config, store='', rows=None, mix='', settings=(), seed=0, data_seed=0
-  )
+    config, store='', rows=None, mix='', settings=(), seed=0, data_seed=0,
+    live=None,
+  )  # fmt: skip
   plan = dataclasses.replace(
     plan, mixture=None, constants=None, b_dec_D=None, store_hash='', sites=()
   )
@@ -265,7 +266,10 @@ def take_steps(
   make = functools.partial(make_batch, plan, mesh)
   with writer, preemption.watch() as should_stop, jax.set_mesh(mesh):
     todo = range(start, plan.steps)
-    ahead = batches.prefetch(make, todo, depth=_LOADERS, threads=_LOADERS)
+    if getattr(plan.mixture, 'is_computed', False):
+      ahead = map(make, todo)  # Two threads must not share the devices.
+    else:
+      ahead = batches.prefetch(make, todo, depth=_LOADERS, threads=_LOADERS)
     for step, batch in enumerate(ahead, start=start + 1):
       state, metrics, logs = advance(state, batch, step)
       writer.add(step, logs, metrics)
@@ -337,7 +341,10 @@ def _run_steps(
 
 
 def train(
-  config: config_lib.TrainConfig, out: str, resume: bool = False
+  config: config_lib.TrainConfig,
+  out: str,
+  resume: bool = False,
+  plan: plan_lib.Plan | None = None,
 ) -> str:
   """Trains an SAE; returns the folder of its dictionary, `out/sae`.
 
@@ -345,14 +352,16 @@ def train(
   however often it was killed and resumed. On another mesh or other processes
   it goes on as well, to the same numbers but for rounding; `run.json` and the
   dictionary say from which step it was where. In several processes all call
-  this, on one folder.
+  this, on one folder. `plan` is in place of what the config comes to on its
+  store.
 
   Raises:
     UserError, StoreError: the config cannot be run; nothing was written.
     Stopped: SIGTERM or SIGUSR1 came; a checkpoint is written.
   """
-  is_paired = config_lib.is_paired(config)
-  plan = (paired_plan if is_paired else plan_lib).make_plan(config)
+  if plan is None:
+    is_paired = config_lib.is_paired(config)
+    plan = (paired_plan if is_paired else plan_lib).make_plan(config)
   mesh = sharding.make_mesh(config.mesh)
   check_mesh(plan, mesh)
   dictionary = os.path.join(out, DICTIONARY)

@@ -16,6 +16,7 @@ from saejax import store as store_lib
 from saejax.data import batches
 from saejax.data import pairs as pairs_lib
 from saejax.data import whitening
+from saejax.data import windows
 from saejax.train import config as config_lib
 from saejax.train import median
 from saejax.train import optimisers
@@ -32,7 +33,7 @@ class Plan:
   """A config resolved against its store: nothing is left to derive."""
 
   sae: nn.LinearSAE
-  mixture: batches.Mixture | pairs_lib.PairedMixture
+  mixture: batches.Mixture | pairs_lib.PairedMixture | windows.WindowedMixture
   modality_of: tuple[int, ...]  # By stream: its index in `sae.modalities`.
   constants: Mapping[str, np.ndarray]
   b_dec_D: np.ndarray | None  # Where the decoder's bias starts, if not at 0.

@@ -172,7 +172,7 @@ class CacheTest(parameterized.TestCase):
   def test_a_killed_run_goes_on_to_the_same_bytes(self):
     caching.cache(self.config(), self.out)
     other, seen = f'{self.out}-parts', []
-    gather = caching._gather
+    gather = caching.gather
 
     class Stop(Exception):
       pass
@@ -183,7 +183,7 @@ class CacheTest(parameterized.TestCase):
         raise Stop
       return gather(*args)
 
-    stops = mock.patch.object(caching, '_gather', stopping)
+    stops = mock.patch.object(caching, 'gather', stopping)
     with stops, self.assertRaises(Stop):
       caching.cache(self.config(), other)
     caching.cache(self.config(), other)
