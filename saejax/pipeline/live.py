@@ -11,6 +11,7 @@ import math
 import os
 from typing import Any
 
+import jax
 import numpy as np
 
 from saejax import errors
@@ -40,7 +41,7 @@ _OFF = 0.2  # Distance, in units of the spread of rows: of types, but no more.
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LiveConfig:
-  """Flags of `train_live` that are not of `train_sae`.
+  """Flags of `train_live` that `train_sae` does not have.
 
   Attributes:
     model: a model folder, an id on the hub, or the name of a model that ships.
@@ -66,6 +67,11 @@ class LiveConfig:
 def _check(config: config_lib.TrainConfig, live: LiveConfig) -> None:
   """UserError for what can be told from flags alone."""
   config_lib.check(config)
+  if jax.process_count() > 1:
+    raise errors.UserError(
+      f'Rows are computed by one process; there are {jax.process_count()}. '
+      'One drives all devices of its host: see --mesh.'
+    )
   if config.steps is None and config.epochs is None:
     raise errors.UserError(
       'Give --steps or --epochs: every epoch runs the model over the whole '
@@ -310,6 +316,7 @@ def train(
   streams = live_rows.streams(read, data, source, kept, layout, 2 * live.window)
   plan = make_plan(config, layout, live, streams, sampled)
   run.open_folder(*asked, resume, loop.MAY_DIFFER)
-  counts = {'count': layout.count_GM, 'split': layout.split_G}
-  files.write_arrays(os.path.join(out, COUNTS), counts)
+  if not os.path.exists(os.path.join(out, COUNTS)):
+    counts = {'count': layout.count_GM, 'split': layout.split_G}
+    files.write_arrays(os.path.join(out, COUNTS), counts)
   return loop.train(config, out, resume=True, plan=plan)

@@ -119,7 +119,10 @@ def make_compute(
 
 
 class Shards:
-  """Shards by their number: computed when asked for, the last `most` kept."""
+  """Shards by their number: computed when asked for, the last `most` kept.
+
+  While one is computed its rows are in float32 as well.
+  """
 
   def __init__(self, compute: Callable[[int], Rows], most: int):
     self._compute = compute

@@ -36,6 +36,29 @@ CASES = (
     )
   ),
   *(
+    ('train_live', f'--model={{d}}/none {flags}', message)
+    for flags, message in (
+      (STORE, 'Give --steps or --epochs: every epoch runs the model over'),
+      ('--store={d}/none --steps=1', 'There is no store at .*/none'),
+      (f'{STORE} --steps=1', '--stream: image is no layer of a LLaVA-NeXT'),
+      (
+        f'{STORE} --steps=1 --stream=layer1.text',
+        'layer1.text is no layer of .*, such as layer16.image',
+      ),
+      (
+        f'{STORE} --steps=1 --stream=layer01.text',
+        "store has no stream layer01.text; it has .'image', 'text'",
+      ),
+      (f'{STORE} --steps=1 --window=0', '--window=0 must be at least 1'),
+      (f'{STORE} --steps=1 --examples=0', '--examples=0 must be at least 1'),
+      (f'{STORE} --steps=1 --read_batch=0', '--read_batch=0 must be at least'),
+      (f'{STORE} --steps=1 --read_dtype=int8', 'dtype=int8: value should be'),
+      (f'{STORE} --steps=1 --mix=equal', '--mix=equal is not for rows that a'),
+      (f'{STORE} --steps=1 --align=1', 'come one by one, not matched: leave'),
+      (f'{STORE} --steps=1 --k=0', '--k=0 must be at least 1'),
+    )
+  ),
+  *(
     ('sharing', flags, message)
     for flags, message in (
       ('--store={d}/none', 'There is no store at .*/none'),
