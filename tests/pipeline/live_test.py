@@ -69,9 +69,9 @@ class LiveTest(parameterized.TestCase):
       model=cls.model, dataset=DATASET, layers=(2,), batch=4,
       store_dtype='float32', per_example=9,
     )  # fmt: skip
-    caching.cache(cls.given, path('whole'))
+    caching.cache(cls.given, path('whole'), caching.from_jax)
     sample = dataclasses.replace(cls.given, examples=20)
-    caching.cache(sample, path('sample'))
+    caching.cache(sample, path('sample'), caching.from_jax)
     cls.whole = store_lib.Store(path('whole'))
     cls.sample = store_lib.Store(path('sample'))
 
