@@ -141,8 +141,8 @@ def _entries(p: Probed, at: str, split: str) -> Entries:
       entry(float(value_J.mean()), n=len(value_J)) | spread
     )
     p_value = matched_sets.rank_p(-p.measures[name].value, -value_J)
-    found[f'{at}/{name}/p'] = entry(
-      p_value, n=len(value_J), unit=results.P_VALUE
+    found[f'{at}/{name}/p'] = results.p_entry(
+      p_value, len(value_J), split=split
     )
   n = p.measures['top1'].n
   return found | {

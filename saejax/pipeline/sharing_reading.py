@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
-import re
 
 import numpy as np
 import scipy.sparse
@@ -17,9 +16,9 @@ from saejax import types
 from saejax.data import captions
 from saejax.data import scenes
 from saejax.data import specs
+from saejax.pipeline import trained_on
 
 CONTEXTS = ('image', 'caption', 'text')
-_STREAM = re.compile(rf'layer(\d+)\.({"|".join(CONTEXTS)})')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +60,7 @@ def layers(store: store_lib.Store) -> list[int]:
   """
   found: dict[int, set[str]] = {}
   for name in store.streams:
-    if match := _STREAM.fullmatch(name):
+    if match := trained_on.STREAM.fullmatch(name):
       found.setdefault(int(match[1]), set()).add(match[2])
   whole = sorted(n for n, have in found.items() if have == set(CONTEXTS))
   if not whole:
@@ -88,17 +87,7 @@ def load(path: str, store: store_lib.Store) -> Dictionary:
   Raises:
     UserError: it was trained on other streams, or has codes of both signs.
   """
-  config = io.read_config(path)
-  trained = config.get('provenance', {}).get('config', {}).get('streams') or ()
-  matches = [_STREAM.fullmatch(name) for name in trained]
-  found = {int(m[1]) for m in matches if m}
-  if len(found) != 1 or None in matches:
-    said = ', '.join(trained) or 'streams that its config does not tell'
-    raise errors.UserError(
-      f'{path} was trained on {said}; expected streams of one layer, such as '
-      'layer08.image and layer08.text.'
-    )
-  (layer,) = found
+  layer, _ = trained_on.layer(path)
   if layer not in layers(store):
     raise errors.UserError(
       f'{path} is of layer {layer}; {store.path} has the layers '

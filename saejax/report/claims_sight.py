@@ -154,8 +154,8 @@ def _told_apart(found: Entries, other: str) -> str:
   """Whether answers about another factor stay while one is turned."""
   at = f'steer/image/specificity/{other}'
   fall, before = found.get(f'{at}/fall'), found.get(f'{at}/before')
-  if judging.compare(before, {'value': 0.25}) != HOLDS:
-    return OPEN  # Of four options: what is not known cannot be lost.
+  if judging.compare(before, found.get(f'{at}/chance')) != HOLDS:
+    return OPEN  # What is not known cannot be lost.
   low, high = judging.low(fall), judging.high(fall)
   if None in (low, high):
     return OPEN
