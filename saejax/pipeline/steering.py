@@ -3,8 +3,8 @@
 As arXiv 2506.04706 §4 adds k·v to the residual stream at one layer, and reads
 how often the model names the class, and what that costs elsewhere. A class
 counts as causal by its rank: the effect of its direction on held-out scenes, at
-a strength that was chosen on other scenes, among those of directions by chance
-at the same damage.
+a strength that was chosen on other scenes within some damage, among those of
+directions by chance that choose likewise.
 """
 
 import dataclasses

@@ -156,6 +156,7 @@ def _tests(site: Site, config: Config) -> tuple[Entries, list[dict]]:
         'turned_high': turned.high, 'n': rise.n,
         'null_mean': float(null_N.mean()), 'null_low': float(low),
         'null_high': float(high), 'null_max': float(null_N.max()),
+        'null_damage_val': float(c.found['null.damage'].mean()),
         'null_at_most_strength': float(short_N.mean()),
         'wrong_mean': float(c.found['wrong'].mean()),
         'wrong_max': float(c.found['wrong'].max()),

@@ -6,6 +6,7 @@ by how much the class's direction there is in the residual of a scene.
 
 import csv
 import dataclasses
+import functools
 import os
 import tempfile
 import types
@@ -52,11 +53,13 @@ class Reader:
 
   weight_CD: np.ndarray
 
+  def scores(self, x_rD, added_ND):
+    return (x_rD[None] + added_ND[:, None]) @ self.weight_CD.T
+
   def chances(self, model, prefixes, layer, added_ND, ids):
     del model, layer, ids
     (x_rD, option_rO) = prefixes
-    moved_NrD = x_rD[None] + added_ND[:, None]
-    score_NrC = moved_NrD @ self.weight_CD.T
+    score_NrC = self.scores(x_rD, added_ND)
     at = np.broadcast_to(option_rO[None], (len(added_ND), *option_rO.shape))
     score_NrO = np.take_along_axis(score_NrC, at, axis=2)
     part = np.exp(score_NrO - score_NrO.max(2, keepdims=True))
@@ -84,6 +87,28 @@ def ask(s, site, shown, factor, target):
   return effects.Question((x_rD, np.array(option)), c, index_r)
 
 
+class Bent(Reader):
+  """Scores that rise and fall with what is added; damage by direction.
+
+  No direction is of a class: weights and costs are drawn anew.
+  """
+
+  def __init__(self, seed: int):
+    rng = np.random.default_rng(seed)
+    super().__init__(rng.normal(size=(len(NAMES), D)))
+    self.cost_D = np.exp(1.5 * rng.normal(size=D))
+
+  def scores(self, x_rD, added_ND):
+    turned_NC = np.sin(1.5 * added_ND @ self.weight_CD.T)
+    return 2 * turned_NC[:, None] + 0.3 * (x_rD @ self.weight_CD.T)[None]
+
+  def nats(self, model, prefixes, layer, added_ND):
+    del model, layer
+    harm_N1 = 0.05 * (added_ND**2 @ self.cost_D)[:, None]
+    return 5 + harm_N1**2 / (0.2 + harm_N1) + np.zeros(len(prefixes))
+
+
+@functools.cache
 def subject() -> effects.Subject:
   asker = types.SimpleNamespace(
     letters=questions.LETTERS,
@@ -116,9 +141,8 @@ class PlantedTest(parameterized.TestCase):
       mock.patch.object(onward, 'lengths', lambda found: np.ones(len(found)))
     )
 
-  def run_reader(self, weight_CD, unit_CD, seed=0, classes=CLASSES):
+  def run_reader(self, reader, unit_CD, seed=0, classes=CLASSES):
     """The p of each class, and what was measured."""
-    reader = Reader(weight_CD)
     null_ND = np.random.default_rng(seed).normal(size=(NULLS, D))
     null_ND /= np.linalg.norm(null_ND, axis=1, keepdims=True)
     with (
@@ -148,7 +172,7 @@ class PlantedTest(parameterized.TestCase):
     return entries | curves, lines
 
   def test_the_direction_that_is_read_steers_and_passes(self):
-    entries, lines = self.run_reader(6 * planted(), planted())
+    entries, lines = self.run_reader(Reader(6 * planted()), planted())
     for line in lines:
       self.assertAlmostEqual(line['p'], 1 / (NULLS + 1))
       self.assertGreater(line['turned'], 0.9)
@@ -163,14 +187,15 @@ class PlantedTest(parameterized.TestCase):
     self.assertAlmostEqual(
       entries[f'{at}/means/strength=2/damage']['value'], 0.4, places=5
     )
-    # Nulls do the same damage at the same strength here.
+    # Nulls do the same damage at the same strength here, and may choose it.
+    self.assertLess(lines[0]['null_damage_val'], 0.4 + 1e-5)
     self.assertLess(lines[0]['null_max'], lines[0]['rise'])
 
   def test_a_model_that_ignores_it_does_not_pass(self):
     other_CD = 6 * planted()
     nowhere_CD = np.linalg.qr(planted().T, mode='complete')[0].T[len(NAMES) :]
     unit_CD = np.resize(nowhere_CD, planted().shape)
-    _, lines = self.run_reader(other_CD, unit_CD)
+    _, lines = self.run_reader(Reader(other_CD), unit_CD)
     for line in lines:
       self.assertGreater(line['p'], 0.05)
       self.assertLess(abs(line['rise']), 0.05)
@@ -181,11 +206,24 @@ class PlantedTest(parameterized.TestCase):
       rng = np.random.default_rng(100 + seed)
       unit_CD = rng.normal(size=planted().shape)
       unit_CD /= np.linalg.norm(unit_CD, axis=1, keepdims=True)
-      _, lines = self.run_reader(0.5 * rng.normal(size=(len(NAMES), D)),
-                                 unit_CD, seed)  # fmt: skip
+      reader = Reader(0.5 * rng.normal(size=(len(NAMES), D)))
+      _, lines = self.run_reader(reader, unit_CD, seed)
       p += [line['p'] for line in lines]
     self.assertGreater(scipy.stats.kstest(p, 'uniform').pvalue, 0.01)
     self.assertLess(np.mean(np.array(p) <= 0.05), 0.2)
+
+  def test_p_is_uniform_where_curves_bend_and_damage_depends(self):
+    """The tested direction has the best of several strengths: so must all."""
+    p = []
+    for seed in range(30):
+      rng = np.random.default_rng(500 + seed)
+      unit_CD = rng.normal(size=planted().shape)
+      unit_CD /= np.linalg.norm(unit_CD, axis=1, keepdims=True)
+      _, lines = self.run_reader(Bent(seed), unit_CD, seed)
+      p += [line['p'] for line in lines]
+    # At the damage of the tested one's choice a sixth would be below 0.05.
+    self.assertLess(np.mean(np.array(p) <= 0.05), 0.1)
+    self.assertGreater(scipy.stats.kstest(p, 'uniform').pvalue, 0.01)
 
 
 class ScenesTest(absltest.TestCase):
