@@ -10,7 +10,9 @@ from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
+import json
 import os
+from typing import Any
 
 import numpy as np
 
@@ -137,6 +139,20 @@ def kept(out: str, name: str, make: Callable[[], Arrays]) -> Arrays:
   found = make()
   os.makedirs(os.path.dirname(path), exist_ok=True)
   files.write_arrays(path, found)
+  return found
+
+
+def kept_lines(
+  out: str, name: str, make: Callable[[], list[dict[str, Any]]]
+) -> list[dict[str, Any]]:
+  """Likewise of records."""
+  path = os.path.join(out, PARTS, f'{name}.jsonl')
+  if os.path.exists(path):
+    with open(path, encoding='utf-8') as f:
+      return [json.loads(line) for line in f]
+  found = make()
+  os.makedirs(os.path.dirname(path), exist_ok=True)
+  files.write_lines(path, found)
   return found
 
 

@@ -205,6 +205,8 @@ def _specificity(site: Site, config: Config) -> Entries:
       [a[f'{factor}/{key}'].astype(float) for a in asked]
     )
     before, later, group = (column(k) for k in ('before', 'after', 'group'))
+    if not len(group):  # All of its names begin alike.
+      continue
     values = np.stack([before, later, before - later], axis=1)
     means = bootstrap.means(values, group)
     for key, e in zip(('before', 'after', 'fall'), means, strict=True):

@@ -225,56 +225,40 @@ class PlantedTest(parameterized.TestCase):
     self.assertLess(np.mean(np.array(p) <= 0.05), 0.1)
     self.assertGreater(scipy.stats.kstest(p, 'uniform').pvalue, 0.01)
 
-
-class ScenesTest(absltest.TestCase):
-  def test_each_order_of_the_letters_is_asked_once(self):
-    shown = steering_scenes.show(DATA, 'val', 20, 16)
-    for factor, count in (('colour', 4), ('size', 2)):
-      target = 1
-      sources = shown.take(np.flatnonzero(shown.label[factor] != target))
-      c = steering_scenes.choices(
-        sources, factor, target, DATA.world, questions.LETTERS
-      )
-      names = steering_scenes.FACTORS[factor]
-      self.assertLen(c.text, count * len(sources))
-      for i in range(len(sources)):
-        at = np.flatnonzero(c.scene_n == i)
-        self.assertCountEqual(c.target_n[at], range(count))
-        for row in at:
-          words = c.text[row].split()[-2 * count + 1 :: 2]
-          self.assertLen(set(words), count)
-          self.assertEqual(words[c.target_n[row]], names[target])
-          truth = names[sources.label[factor][i]]
-          self.assertEqual(words[c.truth_n[row]], truth)
-
-  def test_without_letters_the_name_of_a_class_is_asked_for(self):
-    shown = steering_scenes.show(DATA, 'val', 8, 16)
-    c = steering_scenes.choices(shown, 'shape', 2, DATA.world, ())
-    self.assertEqual(c.options, steering_scenes.FACTORS['shape'])
-    self.assertEqual(set(c.target_n), {2})
-    np.testing.assert_array_equal(c.truth_n, shown.label['shape'])
-    for text in c.text:
-      self.assertRegex(text, r'^what shape is the \w+ thing \?$')
-
-  def test_without_a_target_the_truth_is_asked_for(self):
-    shown = steering_scenes.show(DATA, 'test', 8, 16)
-    c = steering_scenes.choices(
-      shown, 'shape', None, DATA.world, questions.LETTERS
+  def test_of_names_that_begin_alike_nothing_is_said(self):
+    names = steering_scenes.FACTORS['shape']
+    alike = tuple(names.index(n) for n in ('circle', 'cross'))
+    # As if tokens were letters: circle and cross are both c.
+    word_ids = lambda of: [ord(n[0]) for n in of]
+    s = subject()
+    asker = types.SimpleNamespace(
+      **(vars(s.asker) | {'letters': (), 'word_ids': word_ids})
     )
-    np.testing.assert_array_equal(c.target_n, c.truth_n)
+    s = dataclasses.replace(s, asker=asker)
 
-  def test_scenes_have_one_thing_and_their_split(self):
-    shown = {
-      p: steering_scenes.show(DATA, p, 9999, 16) for p in ('val', 'test')
-    }
-    self.assertTrue((shown['val'].scenes.count_N == 1).all())
-    self.assertEmpty(
-      {*shown['val'].scenes.index_N} & {*shown['test'].scenes.index_N}
+    def plain(s, site, shown, factor, target):
+      c = steering_scenes.choices(shown, factor, target, s.world, ())
+      return effects.Question(c, c, shown.scenes.index_N)
+
+    def tell(model, c, layer, added_ND, ids):
+      """The first token of the truth, whatever is added."""
+      del model, layer
+      told = np.array(ids)[None] == np.array(ids)[c.truth_n][:, None]
+      return np.stack([told.astype(float)] * len(added_ND))
+
+    with (
+      mock.patch.object(effects, 'ask', plain),
+      mock.patch.object(onward, 'chances', tell),
+    ):
+      found = steering_after.specificity(s, 'image', 0, np.zeros(D))
+    shown = s.sources('test', 0)
+    known = ~np.isin(shown.label['shape'], alike)
+    self.assertBetween(known.sum(), 1, len(shown) - 1)
+    np.testing.assert_array_equal(
+      found['shape/group'], shown.scenes.index_N[known]
     )
-
-  def test_a_word_is_named_whole(self):
-    self.assertTrue(steering_after.names_it('red', 'There is a Red star'))
-    self.assertFalse(steering_after.names_it('red', 'a hundred stars'))
+    self.assertTrue(found['shape/before'].all())
+    self.assertTrue(found['shape/after'].all())
 
 
 class SteerTest(parameterized.TestCase):
@@ -318,13 +302,22 @@ class SteerTest(parameterized.TestCase):
 
     # As if it had been stopped in the second class.
     os.remove(os.path.join(out, results.RESULTS))
-    os.remove(os.path.join(out, 'parts', 'answer.blue.safetensors'))
+    for part in ('effects.safetensors', 'rollouts.jsonl'):
+      os.remove(os.path.join(out, 'parts', f'answer.blue.{part}'))
     with self.assertRaisesRegex(errors.UserError, 'Add --resume'):
       steering.steer(self.config(sites=('answer',)), out)
     with self.assertRaisesRegex(errors.UserError, 'other settings .seed: 0'):
       steering.steer(self.config(sites=('answer',), seed=1), out, True)
-    again = steering.steer(self.config(sites=('answer',)), out, True)
+    with open(os.path.join(out, 'rollouts.jsonl'), encoding='utf-8') as f:
+      written = f.read()
+    write = mock.Mock(side_effect=steering_after.rollouts)
+    with mock.patch.object(steering_after, 'rollouts', write):
+      again = steering.steer(self.config(sites=('answer',)), out, True)
     self.assertEqual(again, found)
+    # Of the second class alone.
+    self.assertEqual([call.args[2] for call in write.mock_calls], [1])
+    with open(os.path.join(out, 'rollouts.jsonl'), encoding='utf-8') as f:
+      self.assertEqual(f.read(), written)
 
   def test_directions_are_what_they_say(self):
     config = self.config()
