@@ -157,6 +157,7 @@ def _tests(site: Site, config: Config) -> tuple[Entries, list[dict]]:
         'turned_high': turned.high, 'n': rise.n,
         'null_mean': float(null_N.mean()), 'null_low': float(low),
         'null_high': float(high), 'null_max': float(null_N.max()),
+        'null_damage_val': float(c.found['null.damage'].mean()),
         'null_at_most_strength': float(short_N.mean()),
         'wrong_mean': float(c.found['wrong'].mean()),
         'wrong_max': float(c.found['wrong'].max()),
@@ -206,6 +207,8 @@ def _specificity(site: Site, config: Config) -> Entries:
       [a[f'{factor}/{key}'].astype(float) for a in asked]
     )
     before, later, group = (column(k) for k in ('before', 'after', 'group'))
+    if not len(group):  # All of its names begin alike.
+      continue
     values = np.stack([before, later, before - later], axis=1)
     means = bootstrap.means(values, group)
     for key, e in zip(('before', 'after', 'fall'), means, strict=True):

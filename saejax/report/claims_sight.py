@@ -136,13 +136,14 @@ def causes(e: Evidence) -> Judged:
       measured[f'{factor}, {name}'] = entry
     null[f'{factor}, random directions, as much damage allowed'] = chance
     for name, entry in _by_class(found, 'rise/null').items():
-      null[f'{factor}, {name}, random at the same damage'] = entry
+      null[f'{factor}, {name}, random within the same damage'] = entry
   return _judged(
     verdicts,
     measured,
     null,
     'A class passes where the effect of its direction on held-out images '
-    'ranks among those of random directions at the same damage with p ≤ 0.05, '
+    'ranks with p ≤ 0.05 among those of random directions that choose their '
+    'strength alike, within the same damage, '
     'corrected over classes (Holm). Of every factor at least half of the '
     'classes pass, and the probability of the target rises by more than '
     'with random directions; it fails where no class passes, and is open where '

@@ -193,7 +193,7 @@ class ClaimsTest(parameterized.TestCase):
     found = claims.causes(evidence())
     self.assertIn('colour, red', found.measured)
     self.assertNotIn('colour, chosen', found.measured)
-    self.assertIn('colour, red, random at the same damage', found.null)
+    self.assertIn('colour, red, random within the same damage', found.null)
 
 
 class ReportTest(absltest.TestCase):
