@@ -18,6 +18,7 @@ from saejax import errors
 from saejax import io
 from saejax import program
 from saejax.formats import vlm_saes
+from saejax.pipeline import caching
 from saejax.store import files
 
 READ, WRITTEN = ('vlm-saes',), ('saejax',)
@@ -57,12 +58,15 @@ def main() -> None:
     norm=NORM.value,
     allow_pickle=ALLOW_PICKLE.value,
   )
+  # Of the tokens of images, and of the texts around them.
+  streams = [caching.stream_name(found.layer, c) for c in ('image', 'caption')]
   made_by = {
     'format': kind,
     'file': os.path.basename(found.path),
     'sha256': files.sha256(found.path),
     'layer': found.layer,
     'mean_norm': found.norm,
+    'config': {'streams': streams},
   }
   io.save(out, found.sae, found.variables, made_by)
   print(

@@ -4,9 +4,9 @@ Directions are differences of class means, weights of probes, of bare captions,
 of the unembedding, of an SAE, and by chance. Scenes of other classes are asked
 about with options in every order, edited at the image's positions and, apart
 from that, where the answer begins; captions of other scenes tell the damage. A
-class's direction is ranked among --nulls directions by chance, at a strength
-chosen on other scenes and at the same damage. Writes to OUT: results.json,
-classes.csv, rollouts.jsonl, directions.safetensors and figures/.
+class's direction is ranked among --nulls directions by chance, each at the
+strength that does most on other scenes within --damage. Writes to OUT:
+results.json, classes.csv, rollouts.jsonl, directions.safetensors and figures/.
 
   ./launch.sh steer --layer=3 --factor=colour --out=runs/steered
   ./launch.sh steer --layer=3 --factor=shape --sae=runs/sae/sae \\

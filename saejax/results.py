@@ -22,7 +22,7 @@ EXEMPLARS, BRIDGE_PAIRS = 'exemplars.json', 'bridge_pairs.json'
 EVIDENCE, EVIDENCE_ABOUT = 'evidence.safetensors', 'evidence.json'
 FACTORS = 'factors.csv'
 FIGURES, TWIN = 'figures', 'surrogate'
-P_VALUE = 'p'  # The unit of entries that are p values; n is of shuffles.
+P_VALUE = 'p'  # The unit of entries that are p values.
 _LEAST_P = 1e-300  # Smaller ones are no floats, or hardly.
 _OVER_GROUPS, _OVER_SEEDS = 'bootstrap over groups', 'range over seeds'
 
@@ -54,6 +54,14 @@ def entry(
   found |= {'split': split} if split is not None else {}
   found |= {'unit': unit} if unit is not None else {}
   return found
+
+
+def p_entry(
+  p: float, draws: int, *, split: str | None = None, tests: int = 1
+) -> dict[str, Any]:
+  """A p value by rank among `draws` random ones, corrected over `tests`."""
+  found = entry(p, n=draws, split=split, unit=P_VALUE)
+  return found | {'least': tests / (draws + 1)}
 
 
 def over_seeds(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -110,13 +118,13 @@ def read(out: str) -> dict[str, dict[str, Any]]:
 def p_words(e: Mapping[str, Any]) -> str:
   """A p value in words, which never are 0.
 
-  The least that `n` shuffles or random sets can give, 1 / (n + 1), is told as a
-  bound, and so is what is too small for a float; what is small, by its power.
+  The least that random draws can give is told as a bound, and so is what is too
+  small for a float; what is small, by its power.
   """
-  p, draws = e['value'], e.get('n')
+  p = e['value']
   if p is None:
     return '—'
-  if draws is not None and p <= (least := 1 / (draws + 1)):
+  if (least := e.get('least')) and p <= least:
     return f'≤ {least:.2g}'
   if p < _LEAST_P:
     return f'< {_LEAST_P:.0e}'

@@ -92,17 +92,20 @@ class EntryTest(parameterized.TestCase):
 class PWordsTest(parameterized.TestCase):
   @parameterized.parameters(
     (None, None, '—'),
-    (1, 60, '1'),
-    (0.043, 60, '0.043'),
-    (1 / 61, 60, '≤ 0.016'),  # The least of sixty shuffles.
-    (2 / 61, 60, '0.033'),
-    (1 / 10_001, 10_000, '≤ 0.0001'),
+    (1, (60, 1), '1'),
+    (0.043, (60, 1), '0.043'),
+    (1 / 61, (60, 1), '≤ 0.016'),  # The least of sixty shuffles.
+    (8 / 1000, (999, 8), '≤ 0.008'),  # And of eight such tests, corrected.
+    (2 / 61, (60, 1), '0.033'),
+    (1 / 10_001, (10_000, 1), '≤ 0.0001'),
     (3.21e-12, None, '3.2e-12'),
     (0.0, None, '< 1e-300'),
     (1e-310, None, '< 1e-300'),
   )
-  def test_they_never_say_0(self, p, n, expected):
-    e = results.entry(p, n=n, unit=results.P_VALUE)
+  def test_they_never_say_0(self, p, of, expected):
+    e = results.entry(p, unit=results.P_VALUE)
+    if of:
+      e = results.p_entry(p, of[0], tests=of[1])
     self.assertEqual(results.p_words(e), expected)
     self.assertIn(expected, results.table({'p': e}))
 

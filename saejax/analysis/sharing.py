@@ -3,7 +3,11 @@
 Codes are of tokens. An example is an image with its text; its tokens go
 together wherever something is resampled or permuted.
 
-Letters as in `types`; n tokens, N examples, S concepts.
+A concept fires for an example where it does in any token. Examples of many
+tokens so have more firings on both sides, which is no sharing: whether two
+sides fire together is asked among examples of equally many tokens.
+
+Letters as in `types`; n tokens, N examples, M strata, S concepts.
 """
 
 from collections.abc import Sequence
@@ -189,9 +193,10 @@ class CoFiring:
   """Whether a concept fires for an image and for its own text: [S] each.
 
   Attributes:
-    phi_S: correlation of the two over examples; NaN where one never varies.
-    p_S: one-sided, exact, of as many joint firings under shuffled examples;
-      NaN where fewer than 5 are expected.
+    phi_S: correlation of the two over examples, about what their numbers of
+      tokens lead to expect; NaN where one never varies.
+    p_S: one-sided, exact, of as many joint firings when examples of equally
+      many tokens are shuffled; NaN where fewer than 5 are expected.
   """
 
   phi_S: np.ndarray
@@ -206,40 +211,106 @@ class CoFiring:
     return bridges.significant(p_S, int(np.isfinite(p_S).sum()), level)
 
 
-def _moments(a_NS, b_NS) -> tuple[np.ndarray, ...]:
-  """Joint and own counts of examples in which concepts fire: [S] each."""
-  a_NS, b_NS = (a_NS > 0).astype(float), (b_NS > 0).astype(float)
-  count = lambda m: np.asarray(m.sum(0)).ravel()
-  return count(a_NS.multiply(b_NS)), count(a_NS), count(b_NS)
+def strata(a: Counts, b: Counts) -> np.ndarray:
+  """Examples with as many tokens, on both sides: their stratum, from 0: [N]."""
+  tokens_N2 = np.stack([a.tokens_N, b.tokens_N], axis=1)
+  return np.unique(tokens_N2, axis=0, return_inverse=True)[1].ravel()
 
 
-def phi(joint_S, a_S, b_S, n: float) -> np.ndarray:
-  """Correlation of two indicators, from counts; NaN where one is constant."""
-  spread_S = a_S * (n - a_S) * b_S * (n - b_S)
-  with np.errstate(invalid='ignore', divide='ignore'):
-    return np.where(
-      spread_S > 0,
-      (n * joint_S - a_S * b_S) / np.sqrt(np.maximum(spread_S, 1e-300)),
-      np.nan,
+def shuffle(stratum_N: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+  """An order of the examples in which each keeps its stratum: [N]."""
+  order_N = np.empty(len(stratum_N), int)
+  own_N = np.argsort(stratum_N, kind='stable')
+  order_N[own_N] = np.lexsort((rng.random(len(stratum_N)), stratum_N))
+  return order_N
+
+
+@dataclasses.dataclass(frozen=True)
+class _Moments:
+  """Examples in which concepts fire, by stratum."""
+
+  joint_MS: np.ndarray
+  a_MS: np.ndarray
+  b_MS: np.ndarray
+  n_M1: np.ndarray
+
+  @property
+  def expected_S(self) -> np.ndarray:
+    """Joint firings when each stratum is shuffled."""
+    return (self.a_MS * self.b_MS / self.n_M1).sum(0)
+
+  @property
+  def spread_S(self) -> np.ndarray:
+    """Product of the two variances within strata; 0 where one is constant."""
+    within = lambda c_MS: (c_MS * (self.n_M1 - c_MS) / self.n_M1).sum(0)
+    return within(self.a_MS) * within(self.b_MS)
+
+  @property
+  def phi_S(self) -> np.ndarray:
+    """Correlation of two indicators within strata; NaN where one is constant.
+
+    Of one stratum, Pearson's.
+    """
+    spread_S = self.spread_S
+    away_S = self.joint_MS.sum(0) - self.expected_S
+    with np.errstate(invalid='ignore', divide='ignore'):
+      return np.where(
+        spread_S > 0, away_S / np.sqrt(np.maximum(spread_S, 1e-300)), np.nan
+      )
+
+
+def _moments(a: Counts, b: Counts) -> _Moments:
+  stratum_N = strata(a, b)
+  n = len(stratum_N)
+  n_M1 = np.bincount(stratum_N)[:, None]
+  to_MN = scipy.sparse.csr_matrix(
+    (np.ones(n), (stratum_N, np.arange(n))), shape=(len(n_M1), n)
+  )
+  a_NS, b_NS = ((c.fires_NS > 0).astype(float) for c in (a, b))
+  count = lambda fires_NS: (to_MN @ fires_NS).toarray()
+  return _Moments(count(a_NS.multiply(b_NS)), count(a_NS), count(b_NS), n_M1)
+
+
+def _tail(m: _Moments) -> np.ndarray:
+  """Chance of as many joint firings, or more, when strata are shuffled: [S].
+
+  Each stratum's are hypergeometric, and their sum's law is the convolution of
+  these: N² additions a concept, at most.
+  """
+  most = int(np.minimum(m.a_MS, m.b_MS).sum(0).max(initial=0))
+  law_SJ = np.zeros((m.a_MS.shape[1], most + 1))
+  law_SJ[:, 0] = 1
+  top = 0
+  for n, a_S, b_S in zip(m.n_M1[:, 0], m.a_MS, m.b_MS, strict=True):
+    own = min(int(np.minimum(a_S, b_S).max(initial=0)), most)
+    part_Sj = scipy.stats.hypergeom.pmf(
+      np.arange(own + 1)[None], n, a_S[:, None], b_S[:, None]
     )
+    before_SJ, law_SJ = law_SJ, np.zeros_like(law_SJ)
+    for j in range(own + 1):
+      stop = min(j + top, most) + 1
+      law_SJ[:, j:stop] += part_Sj[:, j, None] * before_SJ[:, : stop - j]
+    top = min(top + own, most)
+  joint_S = m.joint_MS.sum(0).astype(int)
+  is_tail_SJ = np.arange(most + 1)[None] >= joint_S[:, None]
+  return np.minimum(np.where(is_tail_SJ, law_SJ, 0).sum(1), 1)
 
 
 def co_firing(a: Counts, b: Counts) -> CoFiring:
   """Of the same examples, in the same order."""
-  n = len(a.tokens_N)
-  joint_S, a_S, b_S = _moments(a.fires_NS, b.fires_NS)
-  p_S = np.where(
-    (a_S * b_S / n >= _LEAST_EXPECTED) & (a_S < n) & (b_S < n),
-    scipy.stats.hypergeom.sf(joint_S - 1, n, a_S, b_S),
-    np.nan,
+  m = _moments(a, b)
+  p_S = np.full(m.a_MS.shape[1], np.nan)
+  tested = np.flatnonzero((m.expected_S >= _LEAST_EXPECTED) & (m.spread_S > 0))
+  take = lambda c_MS: c_MS[:, tested]
+  p_S[tested] = _tail(
+    _Moments(take(m.joint_MS), take(m.a_MS), take(m.b_MS), m.n_M1)
   )
-  return CoFiring(phi(joint_S, a_S, b_S, n), p_S)
+  return CoFiring(m.phi_S, p_S)
 
 
 def mean_phi(a: Counts, b: Counts, among_S: np.ndarray) -> float:
   """Mean correlation over some concepts; NaN without any."""
-  n = len(a.tokens_N)
-  found_S = phi(*_moments(a.fires_NS, b.fires_NS), n)[among_S]
+  found_S = _moments(a, b).phi_S[among_S]
   found_S = found_S[np.isfinite(found_S)]
   return float(found_S.mean()) if len(found_S) else float('nan')
 
@@ -252,16 +323,19 @@ def resampled_phi(
   seed: int = 0,
   shuffled: bool = False,
 ) -> np.ndarray:
-  """`mean_phi` over resamples of the examples, or of shuffled ones: [R]."""
+  """`mean_phi` over resamples of the examples, or of shuffled ones: [R].
+
+  Examples are shuffled among those of equally many tokens.
+  """
   rng = np.random.default_rng(seed)
-  n = len(a.tokens_N)
+  n, stratum_N = len(a.tokens_N), strata(a, b)
   columns = np.flatnonzero(among_S)
   a, b = (Counts(c.fires_NS[:, columns], c.tokens_N) for c in (a, b))
   every = np.ones(len(columns), bool)
   found = []
   for _ in range(draws):
     at_N = np.arange(n) if shuffled else rng.integers(0, n, n)
-    to_N = rng.permutation(n) if shuffled else at_N
+    to_N = shuffle(stratum_N, rng) if shuffled else at_N
     found.append(mean_phi(a.rows(at_N), b.rows(to_N), every))
   return np.array(found)
 

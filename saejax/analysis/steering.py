@@ -3,8 +3,8 @@
 That adding a direction changes what a model says is no finding by itself: any
 large enough push does. So a direction is held against random ones of the same
 covariance, and against differences of means of shuffled labels, each at the
-strength at which it does the same damage (arXiv 2506.04706 §4 has one random
-unit vector).
+strength of its own choice within the same damage (arXiv 2506.04706 §4 has one
+random unit vector).
 
 Letters: n rows, D width, C classes, N directions, K strengths.
 """
@@ -54,39 +54,14 @@ def of_shuffled(
   return unit(weight_Nn @ x_nD)
 
 
-def strength_at(
-  damage_NK: np.ndarray, strength_K: np.ndarray, asked: float
-) -> np.ndarray:
-  """The least strength at which each direction does some damage: [N].
-
-  Between strengths damage is linear, from none at 0. A direction that does
-  less at all strengths takes the largest.
-  """
-  damage_NK = np.concatenate([np.zeros((len(damage_NK), 1)), damage_NK], axis=1)
-  strength_K = np.concatenate([[0.0], strength_K])
-  reached_NK = np.maximum.accumulate(damage_NK, axis=1) >= asked
-  at_N = np.where(reached_NK.any(1), reached_NK.argmax(1), len(strength_K) - 1)
-  rows_N = np.arange(len(damage_NK))
-  before_N = np.maximum(at_N - 1, 0)
-  low_N, high_N = damage_NK[rows_N, before_N], damage_NK[rows_N, at_N]
-  with np.errstate(invalid='ignore', divide='ignore'):
-    share_N = np.where(high_N > low_N, (asked - low_N) / (high_N - low_N), 1.0)
-  share_N = np.clip(share_N, 0, 1)
-  step_N = strength_K[at_N] - strength_K[before_N]
-  return strength_K[before_N] + share_N * step_N
-
-
 def best_strength(
-  effect_K: np.ndarray, damage_K: np.ndarray, most: float
-) -> int:
-  """Which strength has the largest effect of those that do little damage.
+  effect_NK: np.ndarray, damage_NK: np.ndarray, most: float
+) -> np.ndarray:
+  """Which strength has the largest effect of those that do little damage: [N].
 
   The first, if all do more than `most`.
   """
-  allowed_K = damage_K <= most
-  if not allowed_K.any():
-    return 0
-  return int(np.where(allowed_K, effect_K, -np.inf).argmax())
+  return np.where(damage_NK <= most, effect_NK, -np.inf).argmax(-1)
 
 
 def pursuit_cosines(

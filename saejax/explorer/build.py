@@ -172,6 +172,11 @@ def _about(a: sources.Analysed, id_: str) -> Json:
 def _edges(a: sources.Analysed, index_S: np.ndarray) -> content.Edges:
   b = a.bridges
   image_M, text_M = (index_S[b[f'{s}_concept']] for s in ('image', 'text'))
+  if dead := int(((image_M < 0) | (text_M < 0)).sum()):
+    raise errors.UserError(
+      f'{a.path} has {dead} bridges of concepts that it does not list as live: '
+      'it was written by an older analyse. Run it again, with another --out.'
+    )
   flags_M = (
     b['replicated'] * schema.REPLICATED
     + b['cross'] * schema.CROSS

@@ -1,7 +1,7 @@
 """Heat-maps of examples: where in a picture or a text a concept fires.
 
 Bytes q: 0 where it is silent, up to `STEPS` at the concept's scale; `UNKNOWN`
-where the store has no row.
+where the store lacks rows, and those that it has are silent.
 """
 
 from collections.abc import Mapping
@@ -117,10 +117,11 @@ class Heats:
     bits = self._array('image', 'kept')[at]
     kept = np.flatnonzero(np.unpackbits(bits, count=w * h))
     rest = 0
-    if len(kept) < w * h:  # Those that are silent are told too.
+    if len(kept) < w * h:  # Those that are known to be silent are told too.
       rest, q_P = UNKNOWN, np.zeros(w * h, np.uint8)
       q_P[cell] = q
-      cell, q = kept, q_P[kept]
+      cell = np.union1d(kept, cell)
+      q = q_P[cell]
     return {'w': w, 'h': h, 'at': cell.tolist(), 'q': q.tolist(), 'rest': rest}
 
   def _text(self, at: int, cell: np.ndarray, q: np.ndarray, text: str) -> Json:
@@ -132,10 +133,42 @@ class Heats:
     return {'tokens': tokens, 'q': found}
 
 
+def _is_whole(value: Any) -> bool:
+  return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _check_bytes(q: Any, where: str) -> None:
-  is_byte = lambda v: isinstance(v, int) and 0 <= v <= UNKNOWN
+  is_byte = lambda v: _is_whole(v) and 0 <= v <= UNKNOWN
   if not isinstance(q, list) or not all(map(is_byte, q)):
     raise errors.UserError(f'{where}: q must be whole numbers from 0 to 255.')
+
+
+def _check_words(words: Any, n: int, where: str) -> None:
+  if not (
+    isinstance(words, list)
+    and len(words) == n
+    and all(isinstance(word, str) for word in words)
+  ):
+    raise errors.UserError(f'{where}: tokens must be words, one for each q.')
+
+
+def _check_cells(heat: Json, where: str) -> None:
+  sides = heat['w'], heat['h']
+  if not all(_is_whole(n) and n > 0 for n in sides):
+    raise errors.UserError(
+      f'{where}: w and h of a heat-map are {sides[0]!r} and {sides[1]!r}; '
+      'expected whole numbers above 0.'
+    )
+  size = sides[0] * sides[1]
+  at = heat.get('at', range(size))
+  if not (
+    isinstance(at, list | range)
+    and len(at) == len(heat['q'])
+    and all(_is_whole(c) and 0 <= c < size for c in at)
+  ):
+    raise errors.UserError(
+      f'{where}: a heat-map of {size} cells must have one of them for each q.'
+    )
 
 
 def check(heat: Any, side: str, where: str) -> None:
@@ -149,37 +182,33 @@ def check(heat: Any, side: str, where: str) -> None:
     )
   _check_bytes(heat['q'], where)
   if side == 'text':
-    words = heat['tokens']
-    good = len(words) == len(heat['q'])
-    if not (good and all(isinstance(word, str) for word in words)):
-      raise errors.UserError(f'{where}: tokens must be words, one for each q.')
+    _check_words(heat['tokens'], len(heat['q']), where)
     return
-  size = heat['w'] * heat['h']
-  at = heat.get('at', range(size))
-  if len(at) != len(heat['q']) or not all(0 <= c < size for c in at):
-    raise errors.UserError(
-      f'{where}: a heat-map of {size} cells must have one of them for each q.'
-    )
+  _check_cells(heat, where)
   _check_bytes([heat.get('rest', 0)], where)
 
 
 def check_concept(record: Mapping[str, Any], where: str) -> None:
-  """UserError unless all maps of a concept's record are good."""
+  """UserError unless all maps of a concept's record are good.
+
+  Where there are maps, `heat_scale` must say what their bytes stand for.
+  """
+  scales = record.get('heat_scale')
   for side in SIDES:
-    for rows in record[f'{side}s'].values():
-      for row in rows:
-        check(row[2], side, where)
-
-
-def has_any(record: Mapping[str, Any]) -> bool:
-  """Whether a concept's record has a map."""
-  return any(
-    row[2] for s in SIDES for rows in record[f'{s}s'].values() for row in rows
-  )
+    maps = [row[2] for rows in record[f'{side}s'].values() for row in rows]
+    for found in maps:
+      check(found, side, where)
+    scale = scales.get(f'{side}s') if isinstance(scales, dict) else None
+    is_number = isinstance(scale, int | float) and not isinstance(scale, bool)
+    if any(maps) and not (is_number and 0 <= scale < np.inf):
+      raise errors.UserError(
+        f'{where}: a concept has heat-maps of {side}s, and its heat_scale of '
+        f'them is {scale!r}; expected a number that is not negative.'
+      )
 
 
 def activations(heat: Mapping[str, Any], scale: float) -> np.ndarray:
-  """Activations of a map: [h, w], or [tokens]; NaN where there is no row."""
+  """Activations of a map: [h, w], or [tokens]; NaN where q is UNKNOWN."""
   q = np.array(heat['q'], np.float64)
   if 'w' in heat:
     listed = q

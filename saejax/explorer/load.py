@@ -89,6 +89,14 @@ class Dictionary:
       where = os.path.join(self.path, name)
       raise errors.UserError(f'{where} is damaged: {e}.') from e
 
+  def _check_indices(self, name: str, index: np.ndarray) -> None:
+    if (wrong := index[index >= self.n]).size:
+      where = os.path.join(self.path, name)
+      raise errors.UserError(
+        f'{where} tells of concept index {wrong.flat[0]}; there are {self.n} '
+        'concepts. Make the site again.'
+      )
+
   def _data(self, name: str) -> Any:
     return _json(self._file(name), os.path.join(self.path, name))
 
@@ -138,6 +146,7 @@ class Dictionary:
       ('<u2', (len(told), m)),
       ('u1', (m,)),
     )
+    self._check_indices('edges.bin', np.stack([image_M, text_M]))
     has = lambda bit: (flags_M & bit) > 0
     return Bridges(
       image_M,
@@ -156,6 +165,7 @@ class Dictionary:
     near, cosine = self._sections('near.bin', ('<u4', shape), ('<u2', shape))
     near = near.astype(np.int64)
     near[near == schema.NONE] = -1
+    self._check_indices('near.bin', near)
     return near, schema.dequantise(cosine, -1, 1)
 
   @functools.cached_property
@@ -192,12 +202,13 @@ class Dictionary:
       band: one of `schema.BANDS`.
 
     Returns:
-      For each example its map, NaN where the store has no row; None for none.
+      For each example its map, NaN where the store lacks rows; None for none.
     """
     record = self.concept(index)
-    scale = (record.get('heat_scale') or {}).get(side) or 1.0
     return [
-      None if found is None else heat.activations(found, scale)
+      None
+      if found is None
+      else heat.activations(found, record['heat_scale'][side])
       for _, _, found in record[side][band]
     ]
 

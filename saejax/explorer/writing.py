@@ -68,8 +68,29 @@ def _put(folder: str, sealed: dict[str, Any], path: str, data: bytes) -> None:
   sealed[path] = schema.seal(data)
 
 
+def _check_indices(
+  what: str, index: np.ndarray, n: int, least: int = 0
+) -> None:
+  """ValueError unless indices are from `least` to n − 1.
+
+  One below 0 would come back as a large number, and pages fail on that.
+  """
+  wrong = index[(index < least) | (index >= n)]
+  if wrong.size:
+    raise ValueError(f'{what} have index {wrong.flat[0]} of {n} concepts.')
+
+
 def _arrays(d: content.Dictionary, put: Put) -> dict[str, Any]:
-  """Writes the binary files; what meta.json says of columns."""
+  """Writes the binary files; what meta.json says of columns.
+
+  Raises:
+    ValueError: a bridge or neighbour is of no concept.
+  """
+  n = len(d.id_N)
+  _check_indices(
+    f'{d.id}: bridges', np.stack([d.edges.image_M, d.edges.text_M]), n
+  )
+  _check_indices(f'{d.id}: neighbours', d.near_N8, n, least=-1)
   place_N4 = np.clip(np.nan_to_num(d.place_N4, nan=0.5), 0, 1)
   put('points.bin', schema.join(np.round(place_N4 * 65535).astype('<u2')))
   packed_CN, columns = schema.pack_columns(d.columns)

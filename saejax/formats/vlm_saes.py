@@ -76,9 +76,15 @@ def find(path: str, layer: int | None = None) -> str:
     layer: which, of a folder; None where there is but one.
 
   Raises:
-    UserError: there is none, or more than one.
+    UserError: there is none, or more than one, or it is of another layer.
   """
   if os.path.isfile(path):
+    told = _told(os.path.basename(path))[0]
+    if None not in (layer, told) and layer != told:
+      raise errors.UserError(
+        f'--layer={layer}: {path} is of layer {told}. Leave --layer out, or '
+        'name the file of that layer.'
+      )
     return path
   if not os.path.isdir(path):
     raise errors.UserError(

@@ -92,11 +92,22 @@ def packing(size: Size, layout: Layout) -> np.ndarray:
   return np.concatenate([np.arange(p * p), cut])
 
 
-def seen(size: Size, layout: Layout) -> np.ndarray:
-  """Which patch of the whole image each position sees, int64 [positions].
+def pattern(rows: int, columns: int, p: int) -> np.ndarray:
+  """Which patch each position sees of an image cut to rows by columns.
 
-  Patches are counted row by row over layout.patches a side. A position of a
-  tile sees the one that its middle lies in; −1 is the newline.
+  int64 [positions]: the image as a whole, then `rows` of `columns` positions
+  and a newline, −1. Patches are counted row by row, p a side. A position of the
+  cut image sees the one that its middle lies in.
+  """
+  middle = lambda n: (2 * np.arange(n) + 1) * p // (2 * n)
+  patch_HW = middle(rows)[:, None] * p + middle(columns)
+  newline_H1 = np.full((rows, 1), -1)
+  cut = np.concatenate([patch_HW, newline_H1], axis=1).ravel()
+  return np.concatenate([np.arange(p * p), cut])
+
+
+def seen(size: Size, layout: Layout) -> np.ndarray:
+  """`pattern` of an image: which patch of it each position sees.
 
   Args:
     size: of the image as it came.
@@ -105,13 +116,7 @@ def seen(size: Size, layout: Layout) -> np.ndarray:
   p = layout.patches
   rows, columns = grid(size, layout)
   down, across = _inside(size, (rows * p, columns * p))
-  middle = lambda n: (2 * np.arange(n) + 1) * p // (2 * n)
-  row_H = middle(len(range(rows * p)[down]))
-  column_W = middle(len(range(columns * p)[across]))
-  patch_HW = row_H[:, None] * p + column_W
-  newline_H1 = np.full((len(patch_HW), 1), -1)
-  cut = np.concatenate([patch_HW, newline_H1], axis=1).ravel()
-  return np.concatenate([np.arange(p * p), cut])
+  return pattern(len(range(rows * p)[down]), len(range(columns * p)[across]), p)
 
 
 def pack(

@@ -304,6 +304,7 @@ def _begin(config, data, source, layers, out: str) -> store_lib.StoreWriter:
     'examples': config.examples,
     'per_example': config.per_example,
     'pool': config.pool,
+    'dtype': config.dtype,
   }
   d = source.model.module.config.text.hidden_size
   streams = _streams(config, layers, d, labels)

@@ -4,9 +4,9 @@ Of each side, where its store says where tokens are: `image_heat_starts`,
 `_cells`, `_q` and `_scale` are `analysis.heat.Cells`; a cell is a patch of the
 image, row by row, or the place of a token among those kept of its caption.
 `_rows` are the shown examples by the rows that stand for them, rising by
-example. `image_heat_kept` says of each which patches the store has, eight to a
-byte; `text_heat_spans` holds the letters, from and to, of the tokens of each,
-which begin at `text_heat_token_starts`.
+example. `image_heat_kept` says of each of which patches the store has every
+token, eight to a byte; `text_heat_spans` holds the letters, from and to, of the
+tokens of each, which begin at `text_heat_token_starts`.
 """
 
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from saejax.analysis import heat
+from saejax.pipeline import evidence_patches
 from saejax.pipeline import findings
 from saejax.pipeline import token_sides
 
@@ -36,7 +37,8 @@ Arrays = dict[str, np.ndarray]
 
 def _is_placed(t: token_sides.Tokens) -> bool:
   """Whether the store says where in their examples tokens are."""
-  wanted = ('patch',) if t.stream.modality == 'image' else ('start', 'end')
+  is_image = t.stream.modality == 'image'
+  wanted = ('position', 'patch') if is_image else ('start', 'end')
   return all(t.column(name) is not None for name in wanted) and all(
     (t.column(name) >= 0).any() for name in wanted
   )
@@ -50,14 +52,20 @@ def _cell(t: token_sides.Tokens) -> np.ndarray:
   return np.arange(len(t.example_n)) - starts_N[t.example_n]
 
 
-def _kept(t: token_sides.Tokens, examples_E: np.ndarray, size: int) -> Arrays:
-  """Which patches of examples the store has."""
-  kept_EP = np.zeros((len(examples_E), size), bool)
-  at_N = np.full(int(t.example_n[-1]) + 1, -1)
-  at_N[examples_E] = np.arange(len(examples_E))
-  at_n, cell_n = at_N[t.example_n], t.column('patch')
-  found = (at_n >= 0) & (cell_n >= 0)
-  kept_EP[at_n[found], cell_n[found]] = True
+def _kept(t: token_sides.Tokens, examples_E: np.ndarray, p: int) -> Arrays:
+  """Of which patches of examples the store has every token."""
+  position_n, patch_n = t.column('position'), t.column('patch')
+  # An image begins where the patch's number is the place in it: what comes
+  # before is the same of all.
+  first = (position_n - patch_n)[patch_n >= 0].min()
+  starts = np.searchsorted(t.example_n, examples_E)
+  stops = np.searchsorted(t.example_n, examples_E, 'right')
+  kept_EP = np.zeros((len(examples_E), p * p), bool)
+  for e, (start, stop) in enumerate(zip(starts, stops, strict=True)):
+    order = start + np.argsort(position_n[start:stop])
+    kept_EP[e] = evidence_patches.whole(
+      position_n[order] - first, patch_n[order], p
+    )
   return {'image_heat_kept': np.packbits(kept_EP, axis=1)}
 
 
@@ -87,7 +95,7 @@ def measure(s: findings.Subject, side: int, shown_SX: np.ndarray) -> Arrays:
   examples_E = np.unique(shown_SX[shown_SX >= 0])
   p = s.store.about.get('patches', 0)
   rows_E = t.rows_n[np.searchsorted(t.example_n, examples_E)]
-  own = _spans(t, examples_E) if side else _kept(t, examples_E, p * p)
+  own = _spans(t, examples_E) if side else _kept(t, examples_E, p)
   return own | {
     f'{name}_heat_starts': found.starts,
     f'{name}_heat_cells': found.cell,

@@ -48,9 +48,8 @@ def count(data: Data) -> int:
 
 def spread(n: int, most: int | None) -> np.ndarray:
   """Numbers of so many of n examples, evenly spread: rising int64; of all."""
-  return (
-    np.arange(n) if most is None else np.arange(0, n, max(-(-n // most), 1))
-  )
+  count = n if most is None else min(n, most)
+  return np.arange(count) * n // max(count, 1)
 
 
 def read(

@@ -59,6 +59,12 @@ class Subject:
   def d_SD(self) -> np.ndarray:
     return np.asarray(self.variables['params']['w_dec'])
 
+  @property
+  def are_tokens(self) -> bool:
+    """Whether rows are tokens; a store of layers may have means of them."""
+    columns = self.tokens[0].stream.spec.columns if self.tokens else ()
+    return 'position' in columns
+
   def training_rows(self, name: str) -> np.ndarray:
     """Up to 100,000 training rows [n, D] of a stream, evenly spread."""
     stream = self.test[('image', 'text').index(name)].stream
@@ -136,18 +142,27 @@ def load_subject(sae_path: str, store_path: str, split: str) -> Subject:
 
 
 def usage_results(s: Subject) -> tuple[Entries, Arrays]:
-  """Energy and firing of every concept, and how concentrated energy is."""
+  """Energy and firing of every concept, and how concentrated energy is.
+
+  A concept is live if any row of the split has it: of all tokens, measured or
+  not, since bridges are of all.
+  """
   image, text = (energy.usage(side.z_nS) for side in s.test)
   balanced_S = (image.energy_S + text.energy_S) / 2
   rows = image.rows + text.rows
-  live = int(((image.count_S + text.count_S) > 0).sum())
+  every = [energy.usage(side.z_nS) for side in s.tokens or s.test]
+  live_S = every[0].count_S + every[1].count_S > 0
   entry = lambda v, unit: results.entry(v, n=rows, split=s.split, unit=unit)
   entries = {
-    'concepts/live': entry(live, 'concepts'),
+    'concepts/live': results.entry(
+      int(live_S.sum()), n=every[0].rows + every[1].rows, split=s.split,
+      unit='concepts',
+    ),
     'energy/half': entry(energy.concepts_carrying(balanced_S, 0.5), 'concepts'),
     'energy/most': entry(energy.concepts_carrying(balanced_S, 0.9), 'concepts'),
-  }
+  }  # fmt: skip
   return entries, {
+    'live': live_S,
     'energy_image': image.energy_S,
     'energy_text': text.energy_S,
     'rate_image': image.rate_S,
@@ -161,9 +176,17 @@ def modality_results(s: Subject) -> tuple[Entries, Arrays]:
   """ModalityScore of every concept with bounds, classes, and the null."""
   image, text = s.test
   scores = modality.modality_scores(
-    image.z_nS, text.z_nS, image.group_n, text.group_n
+    image.z_nS,
+    text.z_nS,
+    image.group_n,
+    text.group_n,
+    are_tokens=s.are_tokens,
   )
-  null_S = modality.permuted_scores(image.z_nS, text.z_nS)
+  null_S = modality.permuted_scores(
+    image.z_nS,
+    text.z_nS,
+    examples=(image.pair_n, text.pair_n) if s.are_tokens else None,
+  )
   live = int(np.isfinite(scores.score_S).sum())
   entries = {
     f'modality/{name}': results.entry(
@@ -349,7 +372,7 @@ class Analysis:
 def analyse_subject(s: Subject) -> Analysis:
   """Every number and array, from codes alone."""
   entries, concepts = usage_results(s)
-  live_S = concepts['count_image'] + concepts['count_text'] > 0
+  live_S = concepts['live']
   found, scores = modality_results(s)
   entries, concepts = entries | found, concepts | scores
   found, cosines = geometry_results(s, live_S)
@@ -372,6 +395,6 @@ def analyse_subject(s: Subject) -> Analysis:
   map_S2[live_S] = layout.concept_map(s.d_SD[live_S])
   return Analysis(
     entries=entries | found,
-    concepts=concepts | {'live': live_S, 'map': map_S2},
+    concepts=concepts | {'map': map_S2},
     bridges=bridges,
   )

@@ -148,10 +148,6 @@ def _match_entries(
   }
 
 
-def _p_entry(p: float, draws: int, split: str) -> dict[str, Any]:
-  return results.entry(p, n=draws, split=split, unit=results.P_VALUE)
-
-
 @dataclasses.dataclass(frozen=True)
 class _Measured:
   """Numbers of one set at one size; `random` by measure, [R] each."""
@@ -209,10 +205,9 @@ def _size_entries(
   for what, found in p.items():
     adjusted = matched_sets.holm(np.array([*found.values()]))
     for (at, raw), holm in zip(found.items(), adjusted, strict=True):
-      entries[f'{at}/{what}/p'] = _p_entry(raw, config.draws, split)
-      entries[f'{at}/{what}/p_holm'] = _p_entry(
-        float(holm), config.draws, split
-      )
+      of = functools.partial(results.p_entry, draws=config.draws, split=split)
+      entries[f'{at}/{what}/p'] = of(raw)
+      entries[f'{at}/{what}/p_holm'] = of(float(holm), tests=len(found))
   return entries
 
 
@@ -234,11 +229,13 @@ def _curve_entries(
     entries |= {
       at: results.entry(value, n=len(t.sizes), split=split),
       f'{at}/random': _spread(random_R, split),
-      f'{at}/p': _p_entry(p[-1], config.draws, split),
+      f'{at}/p': results.p_entry(p[-1], config.draws, split=split),
     }
   for t, holm in zip(trials, matched_sets.holm(np.array(p)), strict=True):
     at = f'{_PREFIX}/{t.name}/all_sizes/{measures.RECALL}'
-    entries[f'{at}/p_holm'] = _p_entry(float(holm), config.draws, split)
+    entries[f'{at}/p_holm'] = results.p_entry(
+      float(holm), config.draws, split=split, tests=len(trials)
+    )
   return entries
 
 

@@ -246,5 +246,6 @@ def study(config: setup.Paper2Config, out: str, say: stages.Say = print) -> str:
       _look_into(s, layer)
     if s.is_world:
       _steer(s)
+    path = _report(s)  # Whatever becomes of the site.
     _site(s)
-  return _report(s)
+  return path

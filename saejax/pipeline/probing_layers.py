@@ -77,6 +77,35 @@ class Found:
     results.write(out, self.entries)
 
 
+def _by_chance(
+  kind: str,
+  task: probing_tasks.Task,
+  penalty: float,
+  config: probing_tasks.ProbeConfig,
+) -> list[np.ndarray]:
+  """Scores [n, C] on the reported split of fits to shuffled labels.
+
+  A sparse probe sees few columns. Each shuffle has those that are strongest by
+  its own labels, as the probe itself has.
+  """
+  label_Jn = probing_tasks.shuffled(
+    task.label['train'], task.example_n, config.shuffles, config.seed
+  )
+  c, x = len(task.names), task.x
+  if kind != 'sparse':
+    drawn = probes_lib.fit(kind, x['train'], label_Jn, c, (penalty,))
+    return [drawn.at(j, 0).scores(x['test']) for j in range(config.shuffles)]
+  found = []
+  for label_n in label_Jn:
+    own = dataclasses.replace(task, label={**task.label, 'train': label_n})
+    kept_D = probing_tasks.strongest(own, config.features)
+    drawn = probes_lib.fit(
+      kind, x['train'][:, kept_D], label_n[None], c, (penalty,)
+    )
+    found.append(drawn.at(0, 0).scores(x['test'][:, kept_D]))
+  return found
+
+
 def _probe(
   factor: str,
   kind: str,
@@ -106,11 +135,7 @@ def _probe(
   }
   if c > _TOP:
     measures[f'top{_TOP}'] = classification.top(*told, _TOP)
-  label_Jn = probing_tasks.shuffled(
-    label['train'], task.example_n, config.shuffles, config.seed
-  )
-  drawn = probes_lib.fit(kind, x['train'], label_Jn, c, (penalties[best],))
-  by_chance = [drawn.at(j, 0).scores(x['test']) for j in range(config.shuffles)]
+  by_chance = _by_chance(kind, task, penalties[best], config)
   each = lambda f: np.array([f(s_nC, label['test']) for s_nC in by_chance])
   commonest = np.bincount(label['train'][label['train'] >= 0]).argmax()
   return Probed(
@@ -141,8 +166,8 @@ def _entries(p: Probed, at: str, split: str) -> Entries:
       entry(float(value_J.mean()), n=len(value_J)) | spread
     )
     p_value = matched_sets.rank_p(-p.measures[name].value, -value_J)
-    found[f'{at}/{name}/p'] = entry(
-      p_value, n=len(value_J), unit=results.P_VALUE
+    found[f'{at}/{name}/p'] = results.p_entry(
+      p_value, len(value_J), split=split
     )
   n = p.measures['top1'].n
   return found | {

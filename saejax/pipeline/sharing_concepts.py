@@ -162,7 +162,9 @@ def pair(
   live_S = (one.rate_S > cut) | (other.rate_S > cut)
   firing = sharing.co_firing(one, other)
   paired_S = firing.paired(shared_S)
-  order = np.random.default_rng(settings.seed).permutation(n)
+  order = sharing.shuffle(
+    sharing.strata(one, other), np.random.default_rng(settings.seed)
+  )
   shuffled = sharing.co_firing(one, other.rows(order)).paired(shared_S)
   few = max(draws // 10, 5)
   live = max(int(live_S.sum()), 1)

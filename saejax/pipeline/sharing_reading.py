@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
-import re
 
 import numpy as np
 import scipy.sparse
@@ -17,9 +16,10 @@ from saejax import types
 from saejax.data import captions
 from saejax.data import scenes
 from saejax.data import specs
+from saejax.pipeline import trained_on
 
 CONTEXTS = ('image', 'caption', 'text')
-_STREAM = re.compile(rf'layer(\d+)\.({"|".join(CONTEXTS)})')
+STRATUM = 10  # Examples of as many tokens, at least, where there are so many.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +61,7 @@ def layers(store: store_lib.Store) -> list[int]:
   """
   found: dict[int, set[str]] = {}
   for name in store.streams:
-    if match := _STREAM.fullmatch(name):
+    if match := trained_on.STREAM.fullmatch(name):
       found.setdefault(int(match[1]), set()).add(match[2])
   whole = sorted(n for n, have in found.items() if have == set(CONTEXTS))
   if not whole:
@@ -88,17 +88,7 @@ def load(path: str, store: store_lib.Store) -> Dictionary:
   Raises:
     UserError: it was trained on other streams, or has codes of both signs.
   """
-  config = io.read_config(path)
-  trained = config.get('provenance', {}).get('config', {}).get('streams') or ()
-  matches = [_STREAM.fullmatch(name) for name in trained]
-  found = {int(m[1]) for m in matches if m}
-  if len(found) != 1 or None in matches:
-    said = ', '.join(trained) or 'streams that its config does not tell'
-    raise errors.UserError(
-      f'{path} was trained on {said}; expected streams of one layer, such as '
-      'layer08.image and layer08.text.'
-    )
-  (layer,) = found
+  layer, _ = trained_on.layer(path)
   if layer not in layers(store):
     raise errors.UserError(
       f'{path} is of layer {layer}; {store.path} has the layers '
@@ -154,15 +144,40 @@ def of_examples(
   return Tokens(rows_n[is_in_n], place_n[is_in_n])
 
 
+def in_strata(count_N: np.ndarray, least: int = STRATUM) -> np.ndarray:
+  """Counts lowered to few, each of which so many examples have at least: [N].
+
+  Rising, a count is lowered to that of the stratum before it until there are
+  enough; what is left at the end goes with the last. Zeros stay.
+  """
+  value_V, size_V = np.unique(count_N, return_counts=True)
+  start, held, to = None, 0, {0: 0}
+  left = int(size_V[value_V > 0].sum())
+  for value, size in zip(value_V.tolist(), size_V.tolist(), strict=True):
+    if value == 0:
+      continue
+    if start is None or (held >= least and left >= least):
+      start, held = value, 0
+    to[value] = start
+    held, left = held + size, left - size
+  return np.array([to[v] for v in count_N.tolist()], int)
+
+
 def equalise(
   found: Mapping[str, Tokens], n: int, seed: int
 ) -> dict[str, Tokens]:
   """As many tokens of an example in every context, drawn at random.
 
-  So neither long captions nor large images count for more.
+  So neither long captions nor large images count for more. Between examples
+  numbers differ, but each is had by `STRATUM` at least, among which alone
+  `analysis.sharing` compares: a long example has more of everything. As many
+  tokens in all examples would leave those of the shortest; here an example
+  loses only what it has more than the shortest of its stratum.
   """
-  least_N = np.min(
-    [np.bincount(t.example_n, minlength=n) for t in found.values()], axis=0
+  least_N = in_strata(
+    np.min(
+      [np.bincount(t.example_n, minlength=n) for t in found.values()], axis=0
+    )
   )
   rng = np.random.default_rng(seed)
   equal = {}

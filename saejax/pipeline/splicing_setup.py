@@ -18,6 +18,7 @@ from saejax.data import specs
 from saejax.models import llava_folder
 from saejax.pipeline import embedding
 from saejax.pipeline import steering_scenes
+from saejax.pipeline import trained_on
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -129,6 +130,7 @@ def start(
       f'--sae={path} reads rows of width {sae.d}; the residual stream of the '
       f'model has {text.hidden_size}.'
     )
+  trained_on.check(path, config.layer)
   setup = Setup(
     model=dataclasses.replace(model, params=jax.device_put(model.params)),
     sae=sae,

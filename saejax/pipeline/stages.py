@@ -29,8 +29,9 @@ def stage(say: Say, what: str) -> Iterator[None]:
 def compiled_once() -> Iterator[None]:
   """Within it, what was compiled for one training serves the next like it.
 
-  Each training jits a step of its own; of a small dictionary compiling that
-  takes as long as a thousand steps. A cache that the user has set is kept.
+  Trainings that are not traced alike jit a step each; of a small dictionary
+  compiling that takes as long as a thousand steps. A cache that the user has
+  set is kept.
   """
   if jax.config.jax_compilation_cache_dir:
     yield

@@ -3,8 +3,8 @@
 As arXiv 2506.04706 §4 adds k·v to the residual stream at one layer, and reads
 how often the model names the class, and what that costs elsewhere. A class
 counts as causal by its rank: the effect of its direction on held-out scenes, at
-a strength that was chosen on other scenes, among those of directions by chance
-at the same damage.
+a strength that was chosen on other scenes within some damage, among those of
+directions by chance that choose likewise.
 """
 
 import dataclasses
@@ -26,17 +26,26 @@ DIRECTIONS = 'directions.safetensors'
 Config, Made = steering_setup.SteerConfig, steering_setup.Made
 
 
-def _after(config: Config, s: effects.Subject, site, made: Made, target, found):
+def _after(s: effects.Subject, config: Config, site, made, target, found, out):
   """Specificity where it is asked, and rollouts, at the chosen strength."""
   at = int(found[f'chosen/{config.tested}'])
   v_D = made.directions.unit[config.tested][target]
   added_D = s.scaled(v_D[None], s.strength_K[at])[0]
   turned = found[f'flip/{config.tested}'][at].mean()
+  name = f'{site}.{steering_scenes.FACTORS[config.factor][target]}'
   other, written = {}, []
   if turned >= after.HALF:
-    other = after.specificity(s, site, target, added_D)
+    other = effects.kept(
+      out,
+      f'{name}.specificity',
+      lambda: after.specificity(s, site, target, added_D),
+    )
   if config.rollouts:
-    written = after.rollouts(s, site, target, added_D, config.rollouts)
+    written = effects.kept_lines(
+      out,
+      f'{name}.rollouts',
+      lambda: after.rollouts(s, site, target, added_D, config.rollouts),
+    )
   return other, written
 
 
@@ -52,13 +61,13 @@ def _measure(config: Config, s: effects.Subject, site: str, made: Made, out):
   for c in tqdm.tqdm(made.classes, unit='class', desc=site, disable=None):
     found = effects.kept(
       out,
-      f'{site}.{names[c]}',
+      f'{site}.{names[c]}.effects',
       lambda c=c: effects.measure_class(
         s, site, c, made.classes, unit, made.null_ND, harm, config.tested,
         config.damage,
       ),
     )  # fmt: skip
-    other, written = _after(config, s, site, made, c, found)
+    other, written = _after(s, config, site, made, c, found, out)
     classes[names[c]] = steering_findings.Class(c, found, other, written)
   return steering_findings.Site(site, harm, classes)
 

@@ -29,10 +29,19 @@ def other_factors(factor: str) -> tuple[str, ...]:
   return tuple(f for f in steering_scenes.FACTORS if f != factor)
 
 
+def _alike(ids: Sequence[int]) -> np.ndarray:
+  """Whether another option begins with the same token: [O]."""
+  id_O = np.array(ids)
+  return (id_O[:, None] == id_O[None]).sum(1) > 1
+
+
 def specificity(
   s: effects.Subject, site: str, target: int, added_D: np.ndarray
 ) -> Arrays:
   """Whether other factors are told rightly, without and with a direction.
+
+  An answer is known by its first token. Where names begin alike, which is
+  meant cannot be said: scenes whose answer is one of these are left out.
 
   Returns:
     `FACTOR/before` and `FACTOR/after` [rows], beside `FACTOR/group` [rows].
@@ -43,10 +52,12 @@ def specificity(
     q = effects.ask(s, site, shown, factor, None)
     both = np.stack([np.zeros_like(added_D), added_D])
     right = effects.says(q.choices.truth_n, effects.chances(s, q, both))
+    alike_O = _alike(s.asker.word_ids(q.choices.options))
+    known = np.flatnonzero(~alike_O[q.choices.truth_n])
     found |= {
-      f'{factor}/before': right[0].astype(np.uint8),
-      f'{factor}/after': right[1].astype(np.uint8),
-      f'{factor}/group': q.group_r,
+      f'{factor}/before': right[0, known].astype(np.uint8),
+      f'{factor}/after': right[1, known].astype(np.uint8),
+      f'{factor}/group': q.group_r[known],
     }
   return found
 

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
+import json
 import os
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +23,6 @@ from saejax.pipeline import steering_scenes
 from saejax.store import files
 
 PARTS = 'parts'
-_LEAST_DAMAGE = 0.01  # Nats per token: less is none, and cannot be matched.
 Arrays = dict[str, np.ndarray]
 Prefixes = list[tuple[onward.Prefix, int]]
 
@@ -141,6 +142,20 @@ def kept(out: str, name: str, make: Callable[[], Arrays]) -> Arrays:
   return found
 
 
+def kept_lines(
+  out: str, name: str, make: Callable[[], list[dict[str, Any]]]
+) -> list[dict[str, Any]]:
+  """Likewise of records."""
+  path = os.path.join(out, PARTS, f'{name}.jsonl')
+  if os.path.exists(path):
+    with open(path, encoding='utf-8') as f:
+      return [json.loads(line) for line in f]
+  found = make()
+  os.makedirs(os.path.dirname(path), exist_ok=True)
+  files.write_lines(path, found)
+  return found
+
+
 def measure_damage(
   s: Subject, site: str, unit: Mapping[str, np.ndarray], null_ND: np.ndarray
 ) -> Arrays:
@@ -178,29 +193,52 @@ def measure_damage(
   return {name: np.array(a, order='C') for name, a in found.items()}
 
 
-def _matched(s: Subject, damage_NK: np.ndarray, asked: float, own: float):
-  """Strengths at which directions do some damage; `own` where it is none."""
-  if asked < _LEAST_DAMAGE:
-    return np.full(len(damage_NK), own)
-  return steering.strength_at(damage_NK, s.strength_K, asked)
+@dataclasses.dataclass(frozen=True)
+class _Asked:
+  """Questions of val, by which a strength is chosen, and of test.
 
-
-def _by_chance(
-  s: Subject, q: Question, base, unit_CD, null_ND, harm, tested, at, others
-) -> Arrays:
-  """Effects of directions by chance, and of other classes, at equal damage.
-
-  `at` is the class and the strength whose damage on val is matched.
+  Attributes:
+    val: what is asked there.
+    test: likewise.
+    base_val: the target's mean probability there, unedited.
+    base_test: likewise.
+    budget: damage that a strength may do, nats per token.
   """
-  effect = lambda added: of_target(q, chances(s, q, added)).mean(1) - base
-  asked, own = harm[f'val/{tested}'][at], s.strength_K[at[1]]
-  strength_N = _matched(s, harm['val/null'], asked, own)
-  strength_c = _matched(s, harm[f'val/{tested}'][others], asked, own)
-  return {
-    'null': effect(s.scaled(null_ND, strength_N)),
-    'null.strength': strength_N,
-    'wrong': effect(s.scaled(unit_CD[others], strength_c)),
-  }
+
+  val: Question
+  test: Question
+  base_val: float
+  base_test: float
+  budget: float
+
+
+def _by_own_choice(
+  s: Subject, asked: _Asked, unit_ND: np.ndarray, damage_NK: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+  """What directions do on test, each at the strength that it does most at.
+
+  Each chooses as the direction that is tested does: on val, within the same
+  damage. Forced to the damage of the tested one's choice they would not be
+  exchangeable with it, for it alone had the best of several. On val no
+  strength is asked about that does more than is allowed, nor an only one:
+  at most K runs a direction there, and one on test.
+
+  Returns:
+    Changes of the target's mean probability [N], and strengths' indices [N].
+  """
+  effect = lambda q, added, base: (
+    of_target(q, chances(s, q, added)).mean(1) - base
+  )
+  allowed_NK = damage_NK <= asked.budget
+  row_n, k_n = np.nonzero(allowed_NK & (allowed_NK.sum(1) > 1)[:, None])
+  effect_NK = np.zeros(damage_NK.shape)
+  if len(row_n):
+    effect_NK[row_n, k_n] = effect(
+      asked.val, s.scaled(unit_ND[row_n], s.strength_K[k_n]), asked.base_val
+    )
+  at_N = steering.best_strength(effect_NK, damage_NK, asked.budget)
+  added_ND = s.scaled(unit_ND, s.strength_K[at_N])
+  return effect(asked.test, added_ND, asked.base_test), at_N
 
 
 def measure_class(
@@ -217,7 +255,8 @@ def measure_class(
   """What directions of one class do, and directions that are not its own.
 
   The strength is the one of largest effect on val among those that do little
-  damage there; then all is measured on test.
+  damage there; then all is measured on test. Directions by chance, and those of
+  other classes, choose likewise.
 
   Args:
     s: who is asked.
@@ -234,13 +273,13 @@ def measure_class(
     `chosen/KIND` the strength's index, `chance/KIND` [K, rows] and
     `flip/KIND` [K, rows] on test, `base`, `right` and `group` [rows]; `null`
     [N] and `wrong` [classes] mean changes of the target's probability, and
-    `null.strength` [N].
+    `null.strength` and, on val, `null.damage` [N].
   """
   found: Arrays = {}
   d = null_ND.shape[1]
   zero_1D = np.zeros((1, d), np.float32)
-  q = ask(s, site, s.sources('val', target), s.factor, target)
-  base = of_target(q, chances(s, q, zero_1D)).mean()
+  val = q = ask(s, site, s.sources('val', target), s.factor, target)
+  base = float(of_target(q, chances(s, q, zero_1D)).mean())
   for kind, unit_CD in unit.items():
     chance = of_target(q, chances(s, q, s.ladder(unit_CD[target][None])))
     found[f'chosen/{kind}'] = np.array(
@@ -259,9 +298,13 @@ def measure_class(
     chance = chances(s, q, s.ladder(unit_CD[target][None]))
     found[f'chance/{kind}'] = of_target(q, chance)
     found[f'flip/{kind}'] = says(q.choices.target_n, chance).astype(np.uint8)
-  found |= _by_chance(
-    s, q, found['base'].mean(), unit[tested], null_ND, harm, tested,
-    (target, int(found[f'chosen/{tested}'])),
-    [c for c in classes if c != target],
-  )  # fmt: skip
+  asked = _Asked(val, q, base, float(found['base'].mean()), budget)
+  damage_NK = harm['val/null']
+  found['null'], at_N = _by_own_choice(s, asked, null_ND, damage_NK)
+  found['null.strength'] = s.strength_K[at_N]
+  found['null.damage'] = np.take_along_axis(damage_NK, at_N[:, None], 1)[:, 0]
+  others = [c for c in classes if c != target]
+  found['wrong'], _ = _by_own_choice(
+    s, asked, unit[tested][others], harm[f'val/{tested}'][others]
+  )
   return {name: np.array(a, order='C') for name, a in found.items()}

@@ -16,6 +16,7 @@ from saejax.analysis import steering
 from saejax.models import llava_folder
 from saejax.pipeline import steering_after as after
 from saejax.pipeline import steering_directions as directions_lib
+from saejax.pipeline import steering_scenes
 from saejax.pipeline import steering_setup
 from saejax.report import figures
 from saejax.report import figures_steering
@@ -156,6 +157,7 @@ def _tests(site: Site, config: Config) -> tuple[Entries, list[dict]]:
         'turned_high': turned.high, 'n': rise.n,
         'null_mean': float(null_N.mean()), 'null_low': float(low),
         'null_high': float(high), 'null_max': float(null_N.max()),
+        'null_damage_val': float(c.found['null.damage'].mean()),
         'null_at_most_strength': float(short_N.mean()),
         'wrong_mean': float(c.found['wrong'].mean()),
         'wrong_max': float(c.found['wrong'].max()),
@@ -178,13 +180,14 @@ def _tests(site: Site, config: Config) -> tuple[Entries, list[dict]]:
   for line, p_holm in zip(lines, holm, strict=True):
     line['p_holm'] = float(p_holm)
     at = f'{_PREFIX}/{site.name}/{tested}/{line["class"]}'
-    for key in ('p', 'p_holm'):
-      entries[f'{at}/{key}'] = _entry(
-        line[key], n=config.nulls, unit=results.P_VALUE
+    for key, nulls, tests in (
+      ('p', config.nulls, 1),
+      ('p_holm', config.nulls, len(lines)),
+      ('p_wrong', len(lines) - 1, 1),
+    ):
+      entries[f'{at}/{key}'] = results.p_entry(
+        line[key], nulls, split='test', tests=tests
       )
-    entries[f'{at}/p_wrong'] = _entry(
-      line['p_wrong'], n=len(lines) - 1, unit=results.P_VALUE
-    )
     entries[f'{at}/strength'] = results.entry(line['strength'], split='val')
   entries[f'{_PREFIX}/{site.name}/{tested}/causal_classes'] = _entry(
     int((holm <= LEVEL).sum()), n=len(lines), unit='classes'
@@ -204,10 +207,15 @@ def _specificity(site: Site, config: Config) -> Entries:
       [a[f'{factor}/{key}'].astype(float) for a in asked]
     )
     before, later, group = (column(k) for k in ('before', 'after', 'group'))
+    if not len(group):  # All of its names begin alike.
+      continue
     values = np.stack([before, later, before - later], axis=1)
     means = bootstrap.means(values, group)
     for key, e in zip(('before', 'after', 'fall'), means, strict=True):
       entries[f'{at}/{factor}/{key}'] = _entry(e)
+    entries[f'{at}/{factor}/chance'] = _entry(
+      steering_scenes.chance(factor, config.letters)
+    )
   return entries
 
 

@@ -158,7 +158,7 @@ def choices(
       target_n=np.full_like(truth_n, target) if target is not None else truth_n,
       truth_n=truth_n,
     )
-  count = min(OPTIONS, len(names), len(letters))
+  count = round(1 / chance(factor, letters))
   text, scene, targets, truths = [], [], [], []
   asked = question(shown, factor, world)
   u_nC = hashing.uniform(
@@ -184,6 +184,12 @@ def choices(
   return Choices(
     text, (*letters,), np.array(scene), np.array(targets), np.array(truths)
   )
+
+
+def chance(factor: str, letters: Sequence[str]) -> float:
+  """One over what `choices` offers."""
+  offered = len(FACTORS[factor])
+  return 1 / (min(OPTIONS, offered, len(letters)) if letters else offered)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,6 +19,7 @@ from saejax.pipeline import onward
 from saejax.pipeline import steering_directions as directions_lib
 from saejax.pipeline import steering_effects as effects
 from saejax.pipeline import steering_scenes
+from saejax.pipeline import trained_on
 
 _POOL = 4000  # Scenes of val or test that are looked at, at most.
 LEAST_SCENES = 10  # Of a class in train, for it to have a direction.
@@ -238,6 +239,7 @@ def load_sae(config: SteerConfig, model: llava_folder.LLaVA) -> Any:
   if config.sae is None:
     return None
   sae = io.load(config.sae)
+  trained_on.check(config.sae, config.layer)
   d = model.module.config.text.hidden_size
   if sae[0].d != d:
     raise errors.UserError(

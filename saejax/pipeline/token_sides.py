@@ -6,22 +6,20 @@ and its caption share, is told by its strongest token.
 
 from collections.abc import Sequence
 import dataclasses
-import re
 
 import numpy as np
 import scipy.sparse
 
 from saejax import encode
 from saejax import errors
-from saejax import io
 from saejax import nn
 from saejax import store as store_lib
 from saejax import types
 from saejax.analysis import bootstrap
 from saejax.analysis import heat
 from saejax.pipeline import sides
+from saejax.pipeline import trained_on
 
-_STREAM = re.compile(r'(layer\d+)\.(image|caption|text)')
 _ROWS = 65_536  # Encoded at a time: rows are many, and only codes are kept.
 _MEASURED = 50_000  # Tokens of a side whose vectors are looked at.
 
@@ -56,7 +54,7 @@ class Tokens:
 def are_in(store: store_lib.Store) -> bool:
   """Whether a store is of layers of a language model."""
   return not {'image', 'text'} <= set(store.streams) and any(
-    _STREAM.fullmatch(name) for name in store.streams
+    trained_on.STREAM.fullmatch(name) for name in store.streams
   )
 
 
@@ -69,19 +67,14 @@ def streams(sae_path: str, store: store_lib.Store) -> tuple[str, str]:
   Raises:
     UserError: it is not of one layer's images and texts.
   """
-  config = io.read_config(sae_path)
-  trained = config.get('provenance', {}).get('config', {}).get('streams') or ()
-  matches = [_STREAM.fullmatch(name) for name in trained]
-  layers = {m[1] for m in matches if m}
-  texts = [c for c in ('text', 'caption') if c in {m[2] for m in matches if m}]
-  if None in matches or len(layers) != 1 or not texts:
-    said = ', '.join(trained) or 'streams that its config does not tell'
+  layer, contexts = trained_on.layer(sae_path)
+  texts = [c for c in ('text', 'caption') if c in contexts]
+  if not texts:
     raise errors.UserError(
-      f'{sae_path} was trained on {said}, and {store.path} holds layers: '
-      'expected streams of one layer, such as layer08.image and layer08.text.'
+      f'{sae_path} was trained on images of layer {layer} alone; expected its '
+      f'texts too, such as layer{layer:02d}.text.'
     )
-  (layer,) = layers
-  return f'{layer}.image', f'{layer}.{texts[0]}'
+  return f'layer{layer:02d}.image', f'layer{layer:02d}.{texts[0]}'
 
 
 def read(

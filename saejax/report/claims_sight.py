@@ -136,13 +136,14 @@ def causes(e: Evidence) -> Judged:
       measured[f'{factor}, {name}'] = entry
     null[f'{factor}, random directions, as much damage allowed'] = chance
     for name, entry in _by_class(found, 'rise/null').items():
-      null[f'{factor}, {name}, random at the same damage'] = entry
+      null[f'{factor}, {name}, random within the same damage'] = entry
   return _judged(
     verdicts,
     measured,
     null,
     'A class passes where the effect of its direction on held-out images '
-    'ranks among those of random directions at the same damage with p ≤ 0.05, '
+    'ranks with p ≤ 0.05 among those of random directions that choose their '
+    'strength alike, within the same damage, '
     'corrected over classes (Holm). Of every factor at least half of the '
     'classes pass, and the probability of the target rises by more than '
     'with random directions; it fails where no class passes, and is open where '
@@ -154,8 +155,8 @@ def _told_apart(found: Entries, other: str) -> str:
   """Whether answers about another factor stay while one is turned."""
   at = f'steer/image/specificity/{other}'
   fall, before = found.get(f'{at}/fall'), found.get(f'{at}/before')
-  if judging.compare(before, {'value': 0.25}) != HOLDS:
-    return OPEN  # Of four options: what is not known cannot be lost.
+  if judging.compare(before, found.get(f'{at}/chance')) != HOLDS:
+    return OPEN  # What is not known cannot be lost.
   low, high = judging.low(fall), judging.high(fall)
   if None in (low, high):
     return OPEN

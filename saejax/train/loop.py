@@ -23,6 +23,7 @@ from saejax import sharding
 from saejax import types
 from saejax.data import batches
 from saejax.data import pairs as pairs_lib
+from saejax.ops import forms
 from saejax.train import averaging
 from saejax.train import checkpoint
 from saejax.train import config as config_lib
@@ -173,7 +174,9 @@ def _jitted_step(
   plan: plan_lib.Plan,
   shardings: tuple[jax.NamedSharding, ...],
   structure: jax.tree_util.PyTreeDef,
+  kernels: str,
 ) -> step_lib.TrainStep:
+  del kernels  # Read while the step is traced.
   replicated = jax.NamedSharding(shardings[0].mesh, P())
   return jax.jit(
     make_step(config, plan, make_optimiser(config, plan)),
@@ -189,10 +192,11 @@ def _jitted_step(
 def jitted_step(
   config: config_lib.TrainConfig, plan: plan_lib.Plan, shardings: Any
 ) -> step_lib.TrainStep:
-  """The jitted step of a run, one for all whose rows and seeds alone differ.
+  """The jitted step of a run, one for all whose steps are traced alike.
 
-  Tracing it takes as long as a thousand steps of a small dictionary. What it
-  does not depend on is left out, so that no rows are kept with it.
+  Rows and seeds may differ, but for what the plan took from the rows. Tracing
+  takes as long as a thousand steps of a small dictionary. What it does not
+  depend on is left out, so that no rows are kept with it.
   """
   config = dataclasses.replace(
     config, store='', rows=None, mix='', settings=(), seed=0, data_seed=0,
@@ -202,7 +206,7 @@ def jitted_step(
     plan, mixture=None, constants=None, b_dec_D=None, store_hash='', sites=()
   )
   leaves, structure = jax.tree.flatten(shardings)
-  return _jitted_step(config, plan, tuple(leaves), structure)
+  return _jitted_step(config, plan, tuple(leaves), structure, forms.current())
 
 
 def make_resample(plan: plan_lib.Plan):

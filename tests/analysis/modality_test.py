@@ -106,6 +106,35 @@ class ModalityScoresTest(parameterized.TestCase):
     np.testing.assert_array_equal(found.low_S, signed.low_S)
     np.testing.assert_array_equal(found.class_S, signed.class_S)
 
+  @parameterized.parameters((1, 'unclassified'), (29, 'unclassified'),
+                            (30, 'image'))  # fmt: skip
+  def test_tokens_of_few_examples_make_no_class(self, groups, expected):
+    tokens = 40  # Of each picture.
+    fires_n1 = np.repeat(np.arange(60) < groups, tokens)[:, None]
+    group_n = np.repeat(np.arange(60), tokens)
+    given = (
+      scipy.sparse.csr_matrix(fires_n1.astype(float)),
+      scipy.sparse.csr_matrix((60, 1)),
+      group_n,
+      np.arange(60),
+    )
+    found = modality.modality_scores(*given, are_tokens=True)
+    self.assertEqual((found.low_S[0], found.high_S[0]), (1, 1))
+    self.assertEqual(modality.CLASSES[found.class_S[0]], expected)
+    # As rows that are examples, it would have fired often enough.
+    rows = modality.modality_scores(*given)
+    self.assertEqual(modality.CLASSES[rows.class_S[0]], 'image')
+
+  def test_groups_of_both_sides_count(self):
+    z_n1 = scipy.sparse.csr_matrix(np.ones((45, 1)))
+    group_n = np.arange(45) // 3
+    of = lambda n: modality.CLASSES[
+      modality.modality_scores(
+        z_n1, z_n1[:n], group_n, group_n[:n], are_tokens=True
+      ).class_S[0]
+    ]
+    self.assertEqual((of(45), of(42)), ('shared', 'unclassified'))
+
   def test_many_float32_rows_add_up(self):
     z_n1 = scipy.sparse.csr_matrix(np.full((10**6, 1), 0.1, np.float32))
     one_11 = scipy.sparse.csr_matrix(np.full((1, 1), 0.1, np.float32))
@@ -149,6 +178,37 @@ class PermutedTest(parameterized.TestCase):
     self.assertEqual(live_S.sum(), codes.S - SHARED)
     # About 300 firings a concept or more: a standard error of 0.03.
     np.testing.assert_allclose(null_S[live_S], 0.5, atol=0.12)
+
+  def test_rows_are_shuffled_one_by_one(self):
+    image_nS, text_nS = planted_codes(200)
+    z_nS = scipy.sparse.vstack([image_nS, text_nS], format='csr')
+    z_nS = z_nS.astype(np.float64)
+    order = np.random.default_rng(3).permutation(z_nS.shape[0])
+    one_S, other_S = (
+      np.asarray(z_nS[rows].mean(0)).ravel()
+      for rows in (order[:200], order[200:])
+    )
+    expected_S = modality.score(one_S, other_S)
+    found_S = modality.permuted_scores(image_nS, text_nS, seed=3)
+    np.testing.assert_array_equal(found_S, expected_S)
+    # The same where each row is said to be an example of its own.
+    own = np.random.default_rng(0).permutation(200)
+    found_S = modality.permuted_scores(image_nS, text_nS, 3, (own, own))
+    np.testing.assert_array_equal(found_S, expected_S)
+
+  def test_tokens_of_an_example_change_sides_together(self):
+    n, tokens = 40, 50
+    # Concept i fires in all tokens of picture i alone.
+    of_n = np.repeat(np.arange(n), tokens)
+    image_nS = scipy.sparse.csr_matrix(
+      (np.ones(n * tokens), (np.arange(n * tokens), of_n))
+    )
+    text_nS = scipy.sparse.csr_matrix((n, n))
+    found_S = modality.permuted_scores(
+      image_nS, text_nS, 0, (of_n, np.arange(n))
+    )
+    self.assertEqual(set(found_S.tolist()), {0.0, 1.0})
+    self.assertBetween(found_S.mean(), 0.25, 0.75)
 
   def test_is_deterministic_in_the_seed(self):
     pair = planted_codes(200)

@@ -112,6 +112,67 @@ class CoFiringTest(parameterized.TestCase):
     draws = sharing.resampled_phi(counts(a), counts(a), every, 20)
     np.testing.assert_allclose(draws, 1)
 
+  def test_long_examples_share_nothing_by_being_long(self):
+    """Of 2 to 30 tokens, the two sides fire independently in each."""
+    rng = np.random.default_rng(0)
+    rate_S = np.exp(rng.uniform(np.log(0.01), np.log(0.1), size=S))
+    p, phis, permuted, found = [], [], [], 0
+    for _ in range(8):
+      tokens_N = rng.integers(2, 31, size=N)
+      draw = lambda t_N: rng.binomial(t_N[:, None], rate_S[None])
+      fires = [draw(tokens_N), draw(tokens_N)]
+      side = lambda z, t_N=tokens_N: sharing.Counts(
+        scipy.sparse.csr_matrix(z.astype(float)), t_N
+      )
+      # Both have the token of a concept in some examples, however long.
+      both_N = (rng.random((N, 3)) < 0.3).astype(int)
+      fires = [np.concatenate([f, both_N], axis=1) for f in fires]
+      a, b = map(side, fires)
+      co = sharing.co_firing(a, b)
+      p.append(co.p_S[:S])
+      phis.append(co.phi_S[:S])
+      null = np.arange(S + 3) < S
+      permuted.append(sharing.resampled_phi(a, b, null, 10, shuffled=True))
+      paired_S = co.paired(np.ones(S + 3, bool))
+      self.assertTrue(paired_S[S:].all())
+      found += paired_S[:S].sum()
+    p = np.concatenate(p)
+    p = p[np.isfinite(p)]
+    self.assertGreater(len(p), 100)
+    self.assertLess(np.mean(p <= 0.05), 0.08)
+    self.assertBetween(np.mean(p <= 0.5), 0.35, 0.6)
+    self.assertLess(abs(np.mean(phis)), 0.015)
+    self.assertLess(abs(np.mean(permuted)), 0.015)
+    # One in twenty of all that are found may be false: 24 are true.
+    self.assertLessEqual(found, 3)
+
+  def test_p_is_exact_within_strata(self):
+    rng = np.random.default_rng(4)
+    tokens_N = rng.integers(1, 6, size=N)
+    a, b = (
+      sharing.Counts(
+        scipy.sparse.csr_matrix(
+          rng.binomial(tokens_N[:, None], 0.2, size=(N, S)).astype(float)
+        ),
+        tokens_N,
+      )
+      for _ in '12'
+    )
+    found = sharing.co_firing(a, b)
+    stratum_N = sharing.strata(a, b)
+    fires = [(c.fires_NS > 0).toarray() for c in (a, b)]
+    joint, many = (fires[0] & fires[1]).sum(0), np.zeros(S)
+    for _ in range(2000):
+      order = sharing.shuffle(stratum_N, rng)
+      np.testing.assert_array_equal(tokens_N[order], tokens_N)
+      many += (fires[0] & fires[1][order]).sum(0) >= joint
+    np.testing.assert_allclose(found.p_S, many / 2000, atol=0.04)
+    # Correlation of what is left about the means of strata.
+    mean = lambda f: np.stack([f[tokens_N == t].mean(0) for t in range(1, 6)])
+    x, y = (f - mean(f)[tokens_N - 1] for f in fires)
+    expected = (x * y).sum(0) / np.sqrt((x**2).sum(0) * (y**2).sum(0))
+    np.testing.assert_allclose(found.phi_S, expected, atol=1e-9)
+
   def test_a_rare_concept_is_not_tested(self):
     a = np.zeros((N, S), bool)
     a[:9] = True

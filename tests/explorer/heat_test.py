@@ -25,6 +25,7 @@ from tests.pipeline import planted_contexts
 
 FIRING = tuple(b for b in schema.BANDS if b != 'none')
 DROPPED = tuple(range(0, planted.N, 3))
+UNTILED = tuple(range(1, planted.N, 3))
 
 
 def site_of(analysis: str, out: str) -> load.Site:
@@ -38,7 +39,7 @@ class PlantedTest(absltest.TestCase):
     super().setUpClass()
     cls.enterClassContext(meshes.one_device())
     cls.folder = cls.enterClassContext(tempfile.TemporaryDirectory())
-    cls.analysis = planted.write(cls.folder, dropped=DROPPED)
+    cls.analysis = planted.write(cls.folder, dropped=DROPPED, untiled=UNTILED)
     cls.site = site_of(cls.analysis, os.path.join(cls.folder, 'site'))
     (cls.d,) = cls.site.dictionaries.values()
     cls.index = {int(c): i for i, c in enumerate(cls.d.id_N)}
@@ -67,14 +68,16 @@ class PlantedTest(absltest.TestCase):
         if i in DROPPED:  # Its first patch is in no row of the store.
           self.assertTrue(np.isnan(found[0, 0]))
           truth[0, 0] = np.nan
+        if i in UNTILED:  # The whole image's token is silent, and not enough.
+          truth.ravel()[next(iter(planted.patches(i)))] = np.nan
         scale = self.d.concept(self.index[factor])['heat_scale']['images']
         np.testing.assert_allclose(found, truth, atol=0.6 * scale / heat.STEPS)
         np.testing.assert_array_equal(found > 0, truth > 0)
         self.assertAlmostEqual(
           activation, np.nanmax(truth), delta=0.02, msg=str(i)
         )
-        seen.add(i in DROPPED)
-    self.assertEqual(seen, {True, False})
+        seen.add(i % 3)
+    self.assertEqual(seen, {0, 1, 2})
 
   def test_words_are_those_in_which_the_concept_was_put(self):
     for factor in range(planted.FACTORS):
@@ -108,7 +111,8 @@ class PlantedTest(absltest.TestCase):
         found = e['image_heat_cells'][starts[at] : starts[at + 1]].tolist()
         i = int(pair[row]) if row >= 0 else -1
         own = row >= 0 and i % planted.FACTORS == factor
-        truth = set(planted.patches(i)) if own else set()
+        truth = list(planted.patches(i)) if own else []
+        truth = set(truth[1:] if i in UNTILED else truth)
         self.assertEqual(set(found), truth - ({0} if i in DROPPED else set()))
     about = manifest.read_json(os.path.join(self.analysis, 'evidence.json'))
     self.assertEqual(about['version'], 2)
@@ -145,7 +149,7 @@ class PlantedTest(absltest.TestCase):
       analysing.analyse(at('sae'), at('store'), out, 'test', with_twin=True)
     other = at('other-sae')
     planted_contexts.write_sae(other, streams=['layer05.image'])
-    message = 'trained on layer05.image, and .*: expected streams of one layer'
+    message = 'trained on images of layer 5 alone; expected its texts too'
     with self.assertRaisesRegex(errors.UserError, message):
       analysing.analyse(other, at('store'), out, 'test', with_twin=False)
     self.assertFalse(os.path.exists(out))
@@ -212,6 +216,18 @@ class FormTest(parameterized.TestCase):
     ({'tokens': ['a'], 'q': []}, 'text', 'one for each q'),
     ({'tokens': [3], 'q': [1]}, 'text', 'tokens must be words'),
     ({'q': [1]}, 'text', 'lacks one of q, tokens'),
+    ({'w': '3', 'h': 3, 'q': [1]}, 'image', "w and h .* are '3' and 3"),
+    ({'w': 3, 'h': None, 'q': [1]}, 'image', 'expected whole numbers'),
+    ({'w': 0, 'h': 3, 'q': []}, 'image', 'expected whole numbers'),
+    ({'w': 1, 'h': True, 'q': [1]}, 'image', 'expected whole numbers'),
+    ({'w': 2, 'h': 2, 'q': [1], 'at': ['0']}, 'image', 'a heat-map of 4'),
+    ({'w': 2, 'h': 2, 'q': [1], 'at': 0}, 'image', 'a heat-map of 4'),
+    ({'w': 2, 'h': 2, 'q': [1], 'at': {'0': 1}}, 'image', 'a heat-map of 4'),
+    ({'w': 1, 'h': 1, 'q': [True]}, 'image', 'to 255'),
+    ({'w': 1, 'h': 1, 'q': [1], 'rest': '0'}, 'image', 'to 255'),
+    ({'tokens': 5, 'q': [1]}, 'text', 'tokens must be words'),
+    ({'tokens': 'a', 'q': [1]}, 'text', 'tokens must be words'),
+    ([1], 'text', 'lacks one of'),
   )
   def test_what_is_no_map_is_refused(self, found, side, message):
     with self.assertRaisesRegex(errors.UserError, f'^here: .*{message}'):
@@ -228,8 +244,23 @@ class FormTest(parameterized.TestCase):
     )
     partial = copy.deepcopy(sparse) | {'rest': heat.UNKNOWN}
     found = heat.activations(partial, 2.0)
-    np.testing.assert_array_equal(np.isnan(found), found != found)
-    self.assertEqual(np.isnan(found).sum(), 4)
+    np.testing.assert_array_equal(
+      np.isnan(found), [[True, False, True], [True, False, True]]
+    )
+
+  @parameterized.parameters(
+    (None,), ({},), ({'images': None},), ({'images': '1'},),
+    ({'images': -1.0},), ({'images': float('nan')},), ({'images': True},),
+  )  # fmt: skip
+  def test_maps_need_a_scale(self, scale):
+    found = {'w': 1, 'h': 1, 'q': [0]}
+    record = {'images': {'top': [[0, 1.0, found]]}, 'texts': {'top': []}}
+    heat.check_concept(record | {'heat_scale': {'images': 0.0}}, 'here')
+    record |= {'heat_scale': scale} if scale is not None else {}
+    with self.assertRaisesRegex(errors.UserError, 'here: .* heat_scale of th'):
+      heat.check_concept(record, 'here')
+    record['images']['top'][0][2] = None
+    heat.check_concept(record, 'here')
 
 
 if __name__ == '__main__':

@@ -80,9 +80,17 @@ def _text(i: int) -> tuple[list, list]:
 
 
 def write_store(
-  path: str, pictures: str, placed: bool = True, dropped: tuple[int, ...] = ()
+  path: str,
+  pictures: str,
+  placed: bool = True,
+  dropped: tuple[int, ...] = (),
+  untiled: tuple[int, ...] = (),
 ) -> str:
-  """Writes the store; in `dropped` examples patch 0 was not kept."""
+  """Writes the store.
+
+  In `dropped` examples patch 0 was not kept; in `untiled` ones that token of
+  the tile was not in which the factor fires most.
+  """
   os.makedirs(pictures, exist_ok=True)
   common = ('group', 'split', 'pair', 'position', 'token_id')
   own = {'image': ('patch',), 'text': ('start', 'end')}
@@ -104,6 +112,8 @@ def write_store(
       Image.new('RGB', (12, 8), (i // 16 * 16, i % 16 * 16, 40)).save(file)
       for t, (row, at) in enumerate(zip(*make(i), strict=True)):
         if i in dropped and at == 0:
+          continue
+        if i in untiled and t >= P * P and at == next(iter(patches(i))):
           continue
         place = at if isinstance(at, tuple) else (at,)
         x.append(row)

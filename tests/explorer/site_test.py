@@ -1,5 +1,6 @@
 """Sites are written whole, read back as they were, and checked."""
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -8,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -302,6 +304,42 @@ class WritingTest(parameterized.TestCase):
     self.assertIsNone(d.meta['map'])
     self.assertLen(d.bridges.image_M, 0)
     self.assertFalse((d.flags_N & schema.PICTURED).any())
+
+  @parameterized.parameters(
+    ('edges', -1, 'bridges'), ('edges', 20, 'bridges'),
+    ('near', -2, 'neighbours'), ('near', 20, 'neighbours'),
+  )  # fmt: skip
+  def test_an_index_of_no_concept_is_refused(self, what, index, named):
+    made = synthetic.dictionary('first', 20, 30, 0)
+    made = dataclasses.replace(made, shown_bridges=0)
+    if what == 'edges':
+      made.edges.text_M[3] = index
+    else:
+      made.near_N8[3, 2] = index
+    site = dataclasses.replace(synthetic.site(20, 30, 0), dictionaries=[made])
+    with (
+      mock.patch.object(synthetic, 'site', lambda: site),
+      self.assertRaisesRegex(
+        ValueError, f'first: {named} have index {index} of 20 concepts'
+      ),
+    ):
+      synthetic.write(os.path.join(self.create_tempdir().full_path, 'site'))
+    # And where something else wrote it, noticed when it is read.
+    out = os.path.join(self.create_tempdir().full_path, 'site')
+    with (
+      mock.patch.object(synthetic, 'site', lambda: site),
+      mock.patch.object(writing, '_check_indices'),
+    ):
+      synthetic.write(out)
+    found = load.load(out).dictionaries['first']
+    read = (lambda: found.bridges) if what == 'edges' else lambda: found.near
+    if (what, index) == ('near', -2):  # Stored as no neighbour.
+      self.assertEqual(read()[0][3, 2], -1)
+      return
+    with self.assertRaisesRegex(
+      errors.UserError, rf'{what}.bin tells of concept index {index % 2**32}; '
+    ):
+      read()
 
   def test_neither_jax_nor_torch_nor_scipy_is_imported(self):
     names = 'build,load,parquet,schema,serving,single_file'

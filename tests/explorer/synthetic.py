@@ -179,6 +179,7 @@ def _concept(index, id_N, edges_of, counts, labels, steer) -> dict:
     if steered
     else None,
     'note': None,
+    **({'heat_scale': {'images': 3.0, 'texts': 3.0}} if heats[0] else {}),
   }
 
 

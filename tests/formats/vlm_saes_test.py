@@ -123,6 +123,10 @@ class VlmSaesTest(parameterized.TestCase):
       ):
         vlm_saes.load(self.folder, layer=layer)
 
+  def test_a_file_of_another_layer_is_told(self):
+    with self.assertRaisesRegex(errors.UserError, '--layer=8: .* of layer 24'):
+      vlm_saes.load(self.save(), layer=8)
+
   def test_a_norm_that_is_not_told_must_be_given(self):
     path = self.save('sae_final_layer24_8x_norm')
     with self.assertRaisesRegex(errors.UserError, 'give it by --norm'):

@@ -20,6 +20,7 @@ from saejax.data import scenes as scenes_lib
 from saejax.models import llava_folder
 from saejax.models import tiles
 from saejax.pipeline import caching
+from saejax.pipeline import examples
 from saejax.pipeline import llava_models
 from saejax.pipeline import llava_reading
 
@@ -132,13 +133,23 @@ class CacheTest(parameterized.TestCase):
       place = int(stream.column('position')[row]) - 1
       self.assertEqual(word, words['caption'].split()[place])
 
+  def test_so_many_are_chosen_as_are_asked_for(self):
+    for n, most in ((1000, 999), (1500, 1000), (7, 7), (3, 9), (0, 4)):
+      chosen = examples.spread(n, most)
+      self.assertLen(chosen, min(n, most))
+      self.assertTrue((np.diff(chosen) > 0).all())
+    self.assertEqual(chosen.tolist(), [])
+    self.assertEqual(examples.spread(5, None).tolist(), [0, 1, 2, 3, 4])
+    gaps = np.diff(examples.spread(1500, 1000))
+    self.assertEqual(set(gaps.tolist()), {1, 2})
+
   def test_some_examples_are_evenly_spread(self):
     counts = caching.cache(self.config(layers=(2,), examples=4), self.out)
     stream = store_lib.Store(self.out)['layer02.image']
-    self.assertEqual(np.unique(stream.column('pair')).tolist(), [0, 3, 6, 9])
+    self.assertEqual(np.unique(stream.column('pair')).tolist(), [0, 2, 5, 7])
     self.assertEqual(counts['layer02.image'], 4 * 78)
-    x, _, is_image = self.expected(6, 2, False)
-    at = np.flatnonzero(stream.column('pair') == 6)
+    x, _, is_image = self.expected(5, 2, False)
+    at = np.flatnonzero(stream.column('pair') == 5)
     np.testing.assert_allclose(
       stream.take(at), x[is_image], rtol=1e-4, atol=1e-5
     )

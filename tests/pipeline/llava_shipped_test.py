@@ -13,7 +13,7 @@ from saejax.data import scenes as scenes_lib
 from saejax.models import edits as ours
 from saejax.models import generation
 from saejax.models import llava_folder
-from saejax.pipeline import llava_batches
+from saejax.pipeline import llava_rows
 from saejax.torch_bridge import llava_edits as theirs
 from saejax.torch_bridge import llava_export
 from tests.models import parity
@@ -31,9 +31,9 @@ def asked():
   texts = [(0, questions.DESCRIBE)]
   for kind, options in zip(questions.KINDS, (1, 4) * 3, strict=True):
     found = questions.ask(world, scenes, kind, options)
-    said = found.text if options == 1 else found.choices()
+    said = found.text if options == 1 else found.offered()
     texts += [*zip(found.row_n, said, strict=True)][:2]
-  prompts = [llava_batches.prompt(text, image=True) for _, text in texts]
+  prompts = [llava_rows.prompt(text, image=True) for _, text in texts]
   return prompts, [drawn[i] for i, _ in texts]
 
 

@@ -2,7 +2,9 @@
 
 Of N examples each has factors; a token carries one of its example's. A shared
 plant has one direction a factor, whatever the context; a disjoint one has
-another for texts; in an unpaired one the text is of another example.
+another for texts; in an unpaired one the text is of another example; in a
+chance one most tokens carry nothing and the others any factor. Examples are as
+long as each other, or of 2 tokens to some most.
 """
 
 import jax
@@ -29,10 +31,15 @@ def factors(n: int, seed: int = 0) -> np.ndarray:
 
 
 def write_store(
-  path: str, n: int = 240, kind: str = 'shared', layers=(LAYER,), seed: int = 0
+  path: str,
+  n: int = 240,
+  kind: str = 'shared',
+  layers=(LAYER,),
+  seed: int = 0,
+  longest: int | None = None,
 ) -> np.ndarray:
   """Writes the store; the examples' factors."""
-  assert kind in ('shared', 'disjoint', 'unpaired')
+  assert kind in ('shared', 'disjoint', 'unpaired', 'chance')
   has = factors(n, seed)
   rng = np.random.default_rng(seed + 1)
   names = {f'layer{layer:02d}.{c}': c for layer in layers for c in _TOKENS}
@@ -46,19 +53,24 @@ def write_store(
     {'dataset': {'name': 'planted'}},
   )  # fmt: skip
   other = rng.permutation(n)
+  long_N = rng.integers(2, longest + 1, size=n) if longest else None
   split_N = store.assign_splits(np.arange(n), (0.2, 0.2, 0.6))
   for name, context in names.items():
     own = has if context == 'image' or kind != 'unpaired' else has[other]
     x, columns = [], []
     for i in range(n):
       of = np.flatnonzero(own[i])
-      for t in range(_TOKENS[context]):
+      tokens = _TOKENS[context] if long_N is None else int(long_N[i])
+      for t in range(tokens):
         f = of[t % len(of)]
         if context != 'image' and kind == 'disjoint':
           f += FACTORS
         gap = 0.4 * _BASIS[-1] * (1 if context == 'image' else -1)
         noise = 0.03 * rng.normal(size=D)
-        x.append(rng.uniform(0.8, 1.2) * ATOMS[f] + gap + noise)
+        size = rng.uniform(0.8, 1.2)
+        if kind == 'chance':
+          f, size = rng.integers(FACTORS), size * (rng.random() < 0.3)
+        x.append(size * ATOMS[f] + gap + noise)
         columns.append((i, split_N[i], i, t, f))
     table = np.array(columns).T
     writer.write(

@@ -3,6 +3,7 @@
 import csv
 import os
 import tempfile
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -103,6 +104,17 @@ class ProbeTest(parameterized.TestCase):
       rtol=1e-4,
       atol=1e-5,
     )
+
+  def test_shuffled_fits_choose_their_own_columns(self):
+    config = Config(probes=('sparse',), shuffles=3, layers=(1,), features=2)
+    strongest = mock.Mock(side_effect=probing_tasks.strongest)
+    with mock.patch.object(probing_tasks, 'strongest', strongest):
+      probing_layers.probe(self.store, config)
+    own, *drawn = (c.args[0].label['train'] for c in strongest.mock_calls)
+    self.assertLen(drawn, 3)
+    for label_n in drawn:
+      self.assertFalse(np.array_equal(label_n, own))
+      self.assertCountEqual(label_n.tolist(), own.tolist())
 
   def test_references_stand_beside_and_are_no_layer(self):
     config = Config(probes=('means',), shuffles=2, layers=(0,))

@@ -83,6 +83,20 @@ class SharingTest(parameterized.TestCase):
         null = self.value(kind, name)
         self.assertLess(abs(null or 0), 0.05, (kind, name))
 
+  def test_lengths_alone_share_nothing(self):
+    """Examples of 2 to 30 tokens: long ones fire more, on both sides."""
+    config = sharing.SharingConfig(draws=40)
+    for kind, share in (('chance', 0), ('shared', 1)):
+      path = self.path(f'long-{kind}')
+      planted_contexts.write_store(path, n=600, kind=kind, longest=30)
+      found = sharing.sharing(path, [self.path('sae')], config).entries
+      at = f'{LAYER}/image-text'
+      phi, null = (found[f'{at}/{k}']['value'] for k in ('phi', 'phi/permuted'))
+      self.assertEqual(abs(phi) < 0.08, kind == 'chance', phi)
+      self.assertLess(abs(null), 0.05)
+      self.assertEqual(found[f'{at}/shared']['value'], 8)
+      self.assertEqual(found[f'{at}/paired_share']['value'], share)
+
   def test_arrangements_agree_only_where_pairs_do(self):
     for what in ('cka', 'knn'):
       for kind, least, most in (
@@ -209,9 +223,33 @@ class EqualiseTest(absltest.TestCase):
     found = sharing_reading.equalise(
       {'image': make(0, 0, 0, 1, 1, 3), 'text': make(0, 1, 1, 1, 2)}, 4, 0
     )
-    np.testing.assert_array_equal(found['image'].example_n, [0, 1, 1])
-    np.testing.assert_array_equal(found['text'].example_n, [0, 1, 1])
+    # Of one and two in both: so few examples are one stratum.
+    np.testing.assert_array_equal(found['image'].example_n, [0, 1])
+    np.testing.assert_array_equal(found['text'].example_n, [0, 1])
     self.assertTrue(np.isin(found['image'].rows_n, [10, 11, 12, 13, 14]).all())
+
+  def test_few_numbers_of_tokens_are_left_and_most_tokens(self):
+    rng = np.random.default_rng(0)
+    counts = {'image': np.full(300, 40), 'text': rng.integers(2, 31, size=300)}
+    found = sharing_reading.equalise(
+      {
+        k: sharing_reading.Tokens(
+          np.arange(c.sum()), np.repeat(np.arange(300), c)
+        )
+        for k, c in counts.items()
+      },
+      300,
+      0,
+    )
+    for tokens in found.values():
+      kept = np.bincount(tokens.example_n, minlength=300)
+      self.assertGreaterEqual(np.unique(kept, return_counts=True)[1].min(), 10)
+      self.assertTrue((kept <= counts['text']).all())
+      self.assertGreater(kept.sum(), 0.9 * counts['text'].sum())
+    few = sharing_reading.in_strata(np.array([0, 7, 7, 9, 3, 0]), 2)
+    np.testing.assert_array_equal(few, [0, 3, 3, 3, 3, 0])
+    few = sharing_reading.in_strata(np.array([0, 7, 7, 9, 3, 4]), 2)
+    np.testing.assert_array_equal(few, [0, 7, 7, 7, 3, 3])
 
   def test_halves_have_every_token_once(self):
     tokens = sharing_reading.Tokens(np.arange(7), np.array([0] * 4 + [1] * 3))

@@ -157,6 +157,16 @@ class SpliceTest(parameterized.TestCase):
     with self.assertRaisesRegex(errors.UserError, message):
       splicing.splice(self.config(**changes), self.identity)
 
+  def test_an_sae_of_another_layer_is_told(self):
+    for streams, message in (
+      (['layer02.image', 'layer02.text'], 'on layer 2, and --layer=1'),
+      (['image', 'text'], 'on image, text; expected streams of one layer'),
+    ):
+      path = os.path.join(self.create_tempdir().full_path, 'sae')
+      io.save(path, *identity(), {'config': {'streams': streams}})
+      with self.assertRaisesRegex(errors.UserError, message):
+        splicing.splice(self.config(), path)
+
   def test_an_sae_of_another_width_is_told(self):
     path = os.path.join(self.create_tempdir().full_path, 'sae')
     sae = nn.ARCHITECTURES['relu'](d=8, s=16, k=2)

@@ -49,6 +49,7 @@ def steered(other: str) -> dict:
     f'{at}/means/red/rise/wrong_classes': entry(0.0),
     f'{at}/specificity/classes': entry(3) | {'n': 5},
     f'{at}/specificity/{other}/before': entry(0.9, 0.85, 0.95),
+    f'{at}/specificity/{other}/chance': entry(0.1),
     f'{at}/specificity/{other}/after': entry(0.89, 0.84, 0.94),
     f'{at}/specificity/{other}/fall': entry(0.01, -0.01, 0.04),
   }
@@ -131,7 +132,7 @@ class ClaimsTest(parameterized.TestCase):
      {f'{SHAPE}/fall': entry(0.04, 0.0, 0.08)}, 'open'),
     # What is told by chance alone cannot be lost.
     (claims.specific, ('steer', 'colour'),
-     {f'{SHAPE}/before': entry(0.26, 0.2, 0.32)}, 'open'),
+     {f'{SHAPE}/before': entry(0.12, 0.09, 0.16)}, 'open'),
     # Nothing turns half of the answers.
     (claims.specific, ('steer', 'colour'), {f'{SHAPE}/fall': None}, 'open'),
     (claims.keeps, ('splice', 3), {RECOVERED: entry(0.7, 0.6, 0.8)}, 'fails'),
@@ -192,7 +193,7 @@ class ClaimsTest(parameterized.TestCase):
     found = claims.causes(evidence())
     self.assertIn('colour, red', found.measured)
     self.assertNotIn('colour, chosen', found.measured)
-    self.assertIn('colour, red, random at the same damage', found.null)
+    self.assertIn('colour, red, random within the same damage', found.null)
 
 
 class ReportTest(absltest.TestCase):

@@ -20,6 +20,7 @@ import scipy.optimize
 from saejax import encode
 from saejax import errors
 from saejax import io
+from saejax import ops
 from saejax import store
 from saejax.pipeline import stages
 from saejax.train import config as config_lib
@@ -146,9 +147,12 @@ class RunTest(parameterized.TestCase):
       self.assertEqual(made.call_count, 1)
       weights(dataclasses.replace(asked, lr=1.5e-3), 'c')
       self.assertEqual(made.call_count, 2)
+      with ops.kernels('block'):
+        weights(asked, 'e')
+      self.assertEqual(made.call_count, 3)
       loop._jitted_step.cache_clear()
       jax.tree.map(np.testing.assert_array_equal, weights(another, 'd'), found)
-      self.assertEqual(made.call_count, 3)
+      self.assertEqual(made.call_count, 4)
 
   def test_the_threshold_keeps_k_on_val(self):
     path = loop.train(config(self.store, steps=300), self.out)

@@ -1,7 +1,7 @@
 // Where a concept fires: over the patches of a picture, in the words of a text.
 import { h } from './dom';
 import type { Child } from './dom';
-import type { Concept, Example, PictureHeat, TextHeat } from './format';
+import type { Concept, PictureHeat, TextHeat } from './format';
 import { digits, plural } from './numbers';
 
 const STEPS = 254; // Of a byte; UNKNOWN where the store has no row.
@@ -18,13 +18,9 @@ export function spread({ w, h: high, q, at, rest }: PictureHeat): Uint8Array {
 
 const fires = (q: number) => q > 0 && q !== UNKNOWN;
 
-/** The activation that a side's largest byte stands for. */
-export function scaleOf(concept: Concept, side: 'images' | 'texts'): number {
-  const found = concept.heat_scale?.[side];
-  if (found) return found;
-  const rows: Example<unknown>[] = Object.values(concept[side]).flat();
-  return Math.max(0, ...rows.map(([, activation]) => activation));
-}
+/** The activation that a side's largest byte stands for; 0 without maps. */
+export const scaleOf = (concept: Concept, side: 'images' | 'texts'): number =>
+  concept.heat_scale?.[side] ?? 0;
 
 const value = (q: number, scale: number) => digits((q / STEPS) * scale);
 

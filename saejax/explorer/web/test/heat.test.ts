@@ -32,11 +32,11 @@ test('a patch is found under a pointer, and beside the picture the nearest', () 
   assert.equal(patchAt(gaps, 2, -3, 9), 'Row 2, column 1: not kept in the store');
 });
 
-test('a scale that a site does not tell is its largest example', () => {
+test('a scale is what the record says, and without maps there is none', () => {
   const images = { top: [[1, 3, null], [2, 2, null]], none: [[3, 0, null]] };
   const concept = { images, texts: {} } as unknown as Concept;
-  assert.equal(scaleOf(concept, 'images'), 3);
-  assert.equal(scaleOf(concept, 'texts'), 0);
+  assert.equal(scaleOf(concept, 'images'), 0);
   concept.heat_scale = { images: 4, texts: null };
   assert.equal(scaleOf(concept, 'images'), 4);
+  assert.equal(scaleOf(concept, 'texts'), 0);
 });
