@@ -104,8 +104,8 @@ class BatchTest(absltest.TestCase):
       ('how large', 250),
     ):
       self.assertGreater(sum(part in text for text in texts), least, part)
-    lettered = sum('(a)' in text for text in texts)
-    self.assertBetween(lettered / len(texts), 0.3, 0.6)
+    offered = sum(' or ' in text for text in texts)
+    self.assertBetween(offered / len(texts), 0.2, 0.5)
 
   def test_no_question_tells_what_a_later_one_asks(self):
     for row in asked(300)[1]:
@@ -113,8 +113,6 @@ class BatchTest(absltest.TestCase):
       for text, answer in row:
         question = text.split(' ? ')[0]
         if 'shape' in question or 'colour' in question:
-          if answer in questions.LETTERS:
-            answer = text.split(f'{answer} ')[1].split()[0]
           self.assertNotIn(f' {answer} ', before, row)
         before += f' {text.split(" ? ")[0]} {answer} '
 
@@ -193,34 +191,30 @@ class TrainTest(parameterized.TestCase):
     self.assertFalse(os.path.exists(self.out))
 
 
-class QualityTest(absltest.TestCase):
-  def test_options_are_told_apart_by_what_is_chosen(self):
+class QualityTest(parameterized.TestCase):
+  @parameterized.parameters((True, 1.0), (False, 0.0))
+  def test_an_answer_is_right_if_all_of_it_is(self, ends, expected):
     model = tiny()
     seen = []
 
-    def knows(batch, options_n):
-      # The letter to be told is the token of weight that is no end.
-      letters = model.tokenizer.convert_tokens_to_ids(list(questions.LETTERS))
-      first = np.argmax(batch.weight_BT > 0, axis=1)
+    def knows(params, batch):
+      del params
       seen.append(batch.image is not None)
-      told = np.asarray(batch.next_BT)[np.arange(len(first)), first]
-      return np.array([letters.index(t) for t in told])
+      told_BT = np.array(batch.next_BT)
+      if not ends:  # All words are right, but there is no end to them.
+        told_BT[told_BT == model.tokenizer.eos_token_id] = 0
+      return jax.nn.one_hot(told_BT, len(model.tokenizer))
 
-    for chooser, expected in ((knows, 1.0), (lambda b, n: 0 * n, None)):
-      with (
-        mock.patch.object(llava_quality, '_chooser', lambda *_, c=chooser: c),
-        mock.patch.object(llava_quality, 'SCENES', 400),
-      ):
-        found = llava_quality.measure(model, WORLD)
-      for kind in questions.KINDS:
-        chance = found[f'{kind}/chance']['value']
-        for name in ('accuracy', 'accuracy_blind'):
-          e = found[f'{kind}/{name}']
-          if expected is None:  # The first of exchangeable options.
-            error = 4 * np.sqrt(chance * (1 - chance) / e['n'])
-            self.assertBetween(e['value'], chance - error, chance + error)
-          else:
-            self.assertEqual(e['value'], expected)
+    with (
+      mock.patch.object(llava_quality, '_logits', lambda _: knows),
+      mock.patch.object(llava_quality, 'SCENES', 200),
+    ):
+      found = llava_quality.measure(model, WORLD)
+    for kind in questions.KINDS:
+      for name in ('accuracy', 'accuracy_blind', 'open', 'open_blind'):
+        self.assertEqual(found[f'{kind}/{name}']['value'], expected)
+      chance = 1 / 2 if kind in ('count', 'size') else 1 / 4
+      self.assertEqual(found[f'{kind}/chance']['value'], chance)
     self.assertEqual(set(seen), {True, False})
 
   def test_a_model_that_knows_nothing_is_no_better_than_chance(self):
