@@ -361,7 +361,7 @@ class InputsTest(MistakeTest):
     self, program, flags, message
   ):
     given = flags.format(d=self.d).split()
-    if not any(flag.startswith(('--out', '--to')) for flag in given):
+    if not any(flag.startswith(('--out=', '--to=')) for flag in given):
       given.append(f'--out={self.d}/out')
     self.assert_told(RUNNER.run(program, given), message)
     self.assertEqual(contents(self.d), self.before)
