@@ -19,6 +19,16 @@ _MODEL = (
 )
 
 
+def _hub_flags(config: type[Any]) -> None:
+  flags.DEFINE_string(
+    'revision', config.revision, 'Branch, tag or commit of the model on the '
+    'hub.'
+  )  # fmt: skip
+  flags.DEFINE_bool(
+    'offline', config.offline, 'Never ask the network for the model.'
+  )
+
+
 def model_flags(config: type[Any], batch: str = 'Rows') -> None:
   """Defines the flags of a model and how it computes.
 
@@ -30,13 +40,7 @@ def model_flags(config: type[Any], batch: str = 'Rows') -> None:
     flags.DEFINE_string('model', config.model, _MODEL)
   else:
     program.required('model', _MODEL)
-  flags.DEFINE_string(
-    'revision', config.revision, 'Branch, tag or commit of the model on the '
-    'hub.'
-  )  # fmt: skip
-  flags.DEFINE_bool(
-    'offline', config.offline, 'Never ask the network for the model.'
-  )
+  _hub_flags(config)
   flags.DEFINE_enum(
     'dtype', config.dtype, embedding.DTYPES, 'Of parameters and the '
     'computation.'
@@ -102,13 +106,7 @@ def live_flags(config: type[Any]) -> None:
     'window', config.window, 'Shards of 256 examples whose rows are mixed; '
     'those of two windows are in memory.'
   )  # fmt: skip
-  flags.DEFINE_string(
-    'revision', config.revision, 'Branch, tag or commit of the model on the '
-    'hub.'
-  )  # fmt: skip
-  flags.DEFINE_bool(
-    'offline', config.offline, 'Never ask the network for the model.'
-  )
+  _hub_flags(config)
   flags.DEFINE_enum(
     'read_dtype', config.read_dtype, embedding.DTYPES, "Of the model's "
     'parameters and its computation.'
