@@ -71,7 +71,8 @@ def over_seeds(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
   """
   if len(entries) == 1:
     return dict(entries[0])
-  shared = {k: entries[0][k] for k in ('n', 'split', 'unit') if k in entries[0]}
+  kept = ('n', 'split', 'unit', 'least')
+  shared = {k: entries[0][k] for k in kept if k in entries[0]}
   found = [e['value'] for e in entries]
   if None in found:
     found = [math.nan]

@@ -3,6 +3,7 @@
 from absl.testing import absltest
 from absl.testing import parameterized
 
+from saejax import results
 from saejax.report import markup
 from saejax.report import study
 
@@ -34,7 +35,7 @@ class MarkupTest(parameterized.TestCase):
   def test_a_tiny_p_value_is_a_bound_and_no_tag(self):
     entry = {'value': 0, 'unit': 'p', 'n': None}
     self.assertEqual(markup.number(entry), '<b>&lt; 1e-300</b>')
-    entry = {'value': 1 / 61, 'unit': 'p', 'n': 60}
+    entry = results.p_entry(1 / 61, 60)
     self.assertEqual(
       markup.number(entry), '<b>≤ 0.016</b><small> (n = 60)</small>'
     )
