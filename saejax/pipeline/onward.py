@@ -13,6 +13,7 @@ directions, O tokens whose probability is asked.
 from collections.abc import Sequence
 import dataclasses
 import functools
+import re
 
 import flax
 import jax
@@ -38,7 +39,7 @@ class Answers:
   Attributes:
     first_B: slot of the last token of the prompt, from which the first is told.
     next_BA: tokens of the answer.
-    weight_BA: 1 of tokens, 0 of padding.
+    weight_BA: 1 of tokens that count, 0 of others and of padding.
   """
 
   first_B: np.ndarray
@@ -82,12 +83,36 @@ class Prefix:
   cache: llama.Cache | None
 
 
+def _tail(
+  tokenizer, answer: str, uncounted: Sequence[str]
+) -> tuple[list[int], list[float]]:
+  """Tokens of an answer, and 0 for those of some words, else 1."""
+  if not answer:
+    return [], []
+  found = tokenizer(
+    answer, add_special_tokens=False, return_offsets_mapping=bool(uncounted)
+  )
+  ids = found['input_ids']
+  named = [
+    m.span()
+    for word in uncounted
+    for m in re.finditer(rf'\b{re.escape(word)}\b', answer)
+  ]
+  counts = lambda at: (
+    not any(at[0] < end and start < at[1] for start, end in named)
+  )
+  return ids, [
+    float(counts(at)) for at in found.get('offset_mapping', [(0, 0)] * len(ids))
+  ]
+
+
 def batches(
   model: llava_folder.LLaVA,
   prompts: Sequence[str],
   answers: Sequence[str],
   images: Sequence[Image.Image] | None,
   size: int,
+  uncounted: Sequence[str] = (),
 ) -> list[Batch]:
   """Rows of prompts and answers, so many at a time, all of one shape.
 
@@ -96,11 +121,14 @@ def batches(
     prompts: with one `<image>` each, or none.
     answers: what follows; may be empty.
     images: of the prompts; None where they have none.
-    size: rows of a batch.
+    size: rows of a batch, at most.
+    uncounted: words whose tokens in answers have no weight.
   """
-  encode = lambda text, **k: model.tokenizer(text, **k)['input_ids']
+  size = max(min(size, len(prompts)), 1)
+  encode = lambda text: model.tokenizer(text)['input_ids']
   heads = [encode(p) for p in prompts]
-  tails = [encode(a, add_special_tokens=False) if a else [] for a in answers]
+  told = [_tail(model.tokenizer, a, uncounted) for a in answers]
+  tails, weights = [t for t, _ in told], [w for _, w in told]
   most = max(map(len, tails), default=0)
   found = []
   for start in range(0, len(prompts), size):
@@ -111,9 +139,10 @@ def batches(
     real_B = np.asarray(inputs.tokens.is_real_BT).sum(1)
     told_B = np.array([len(tails[i]) for i in of])
     next_BA = np.zeros((size, most), np.int32)
+    weight_BA = np.zeros((size, most), np.float32)
     for b, i in enumerate(of):
       next_BA[b, : len(tails[i])] = tails[i]
-    weight_BA = (np.arange(most)[None] < told_B[:, None]).astype(np.float32)
+      weight_BA[b, : len(tails[i])] = weights[i]
     asked = Answers(real_B - told_B - 1, next_BA, weight_BA)
     found.append(Batch(inputs, asked, min(size, len(prompts) - start)))
   return _as_short(found)
@@ -300,7 +329,7 @@ def nats(
 
 
 def lengths(prefixes: Sequence[tuple[Prefix, int]]) -> np.ndarray:
-  """Tokens of each answer."""
+  """Tokens of each answer that count."""
   return np.concatenate(
     [np.asarray(p.answers.weight_BA)[:n].sum(1) for p, n in prefixes]
   )

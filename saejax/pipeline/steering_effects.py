@@ -1,9 +1,9 @@
 """What directions do to answers and to captions, at one site of one layer.
 
-Efficacy is the probability of the target's letter, over scenes of other
+Efficacy is the probability of the target's letter or name, over scenes of other
 classes; damage the rise of the negative log-likelihood of captions of other
-scenes, in nats per token. Strengths are in units of the mean length of an image
-token at the layer.
+scenes, in nats per token, those apart that name a class of the factor.
+Strengths are in units of the mean length of an image token at the layer.
 """
 
 from collections.abc import Callable
@@ -169,7 +169,7 @@ def measure_damage(
   found: Arrays = {}
   k, zero_1D = len(s.strength_K), np.zeros((1, null_ND.shape[1]), np.float32)
   for split in ('val', 'test'):
-    batches = s.asker.captioned(s.told[split], s.world)
+    batches = s.asker.captioned(s.told[split], s.world, s.factor)
     told = onward.begin_all(s.asker.model, batches, s.layer, site)
     base_r = onward.nats(s.asker.model, told, s.layer, zero_1D)[0]
     tokens_r = onward.lengths(told)

@@ -236,9 +236,13 @@ class Asker:
     )
 
   def captioned(
-    self, shown: Shown, world: scenes_lib.World
+    self, shown: Shown, world: scenes_lib.World, factor: str
   ) -> list[onward.Batch]:
-    """Each scene's caption as the answer to a request for one."""
+    """Each scene's caption as the answer to a request for one.
+
+    Names of classes of the factor do not count: that these change is what
+    steering is for, and captions of unrelated images would hold none.
+    """
     said = captions.caption(world, shown.scenes).text
     return onward.batches(
       self.model,
@@ -246,4 +250,5 @@ class Asker:
       said,
       shown.images,
       self.batch,
+      FACTORS[factor],
     )

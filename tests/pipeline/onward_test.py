@@ -120,6 +120,30 @@ class OnwardTest(parameterized.TestCase):
         WORLD, scenes_lib.sample(WORLD, np.arange(N))).text[1:])]
     )  # fmt: skip
 
+  def test_words_that_do_not_count_have_no_weight_and_stay_in_the_answer(self):
+    answers = ['a red circle', 'a redder thing', 'circle red']
+    told = lambda words: onward.batches(
+      model(), ['ASSISTANT:'] * 3, answers, None, 5, words
+    )
+    (b,), (whole,) = told(('red', 'circle')), told(())
+    self.assertLen(b.answers.next_BA, 3)  # No more rows than are asked.
+    for part in ('next_BA', 'first_B'):
+      np.testing.assert_array_equal(
+        getattr(b.answers, part), getattr(whole.answers, part)
+      )
+    words = model().tokenizer
+    for row, text in enumerate(answers):
+      ids = words(text, add_special_tokens=False)['input_ids']
+      counted = [
+        float(t not in ('red', 'circle')) for t in map(words.decode, ids)
+      ]
+      np.testing.assert_array_equal(
+        b.answers.weight_BA[row, : len(ids)], counted
+      )
+    self.assertEqual(
+      b.answers.weight_BA.sum(), whole.answers.weight_BA.sum() - 4
+    )
+
   def test_rows_that_enter_a_layer_are_those_of_the_model(self):
     b = batches()[0]
     rows = onward.rows_entering(model(), b, 1)

@@ -114,7 +114,7 @@ def subject() -> effects.Subject:
     letters=questions.LETTERS,
     word_ids=lambda _: AT,
     model=None,
-    captioned=lambda shown, world: list(shown.scenes.index_N),
+    captioned=lambda shown, world, factor: list(shown.scenes.index_N),
   )
   pools = {p: steering_scenes.show(DATA, p, 60, 16) for p in ('val', 'test')}
   return effects.Subject(
