@@ -60,9 +60,6 @@ flags.DEFINE_list(
 flags.DEFINE_integer(
   'classes', C.classes, 'Of each factor that are steered, at most.'
 )
-flags.DEFINE_integer(
-  'steer_layer', C.steer_layer, 'Where; the middle layer by default.'
-)
 flags.DEFINE_integer('images', C.images, 'Asked about, of each class.')
 flags.DEFINE_integer(
   'captions', C.captions, 'Of other scenes, that tell the damage of steering.'
@@ -73,6 +70,11 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_integer(
   'concepts', C.concepts, 'Of each layer that are explained.'
+)
+flags.DEFINE_integer(
+  'site_layer',
+  C.site_layer,
+  'Whose concepts the site shows; the middle one by default.',
 )
 flags.DEFINE_integer(
   'site_examples',

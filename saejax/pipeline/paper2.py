@@ -1,13 +1,14 @@
 """The study of arXiv 2506.04706, whole: every stage for one model.
 
-A folder of a study holds store/, layerNN/ with run/, splice/ and autointerp/ of
-every chosen layer, probe/, transfer/, sharing/ and steer-FACTOR/; and of the
-layer that is steered site-store/, its analysis/ and names/, and site/. Of data
+A folder of a study holds store/, layerNN/ with run/, splice/, autointerp/ and
+steer-FACTOR/ of every chosen layer, probe/, transfer/ and sharing/; and of one
+layer site-store/, its analysis/ and names/, and site/. Of data
 whose classes are not known, stages that ask after classes are left out.
 """
 
 from collections.abc import Callable
 import dataclasses
+import itertools
 import os
 from typing import Any
 
@@ -30,6 +31,7 @@ from saejax.pipeline import sharing
 from saejax.pipeline import splicing
 from saejax.pipeline import stages
 from saejax.pipeline import steering
+from saejax.pipeline import steering_layers
 from saejax.report import claims_sight
 from saejax.report import paper2 as report
 from saejax.report import study as study_report
@@ -142,21 +144,27 @@ def _look_into(s: _Study, layer: int) -> None:
 
 def _steer(s: _Study) -> None:
   c = s.config
-  for factor in c.factors:
-    out = s.at(f'steer-{factor}')
+  for layer, factor in itertools.product(c.layers, c.factors):
+    out = s.of_layer(layer, f'steer-{factor}')
     if results.are_in(out):
       continue
-    with stages.stage(s.say, f'Layer {c.steer_layer}: steering {factor}'):
-      asked = setup.steer_config(c, factor, s.sae(c.steer_layer))
+    with stages.stage(s.say, f'Layer {layer}: steering {factor}'):
+      asked = setup.steer_config(c, layer, factor, s.sae(layer))
       steering.steer(asked, out, resume=True)
+  _done(
+    s,
+    'Comparing layers that were steered',
+    s.at('steer'),
+    lambda: steering_layers.compare(_steered(s), c.nulls),
+  )
 
 
 def _site(s: _Study) -> None:
-  """A site of the steered layer's concepts, with where they fire.
+  """A site of one layer's concepts, with where they fire.
 
   Pictures of others are left out: whether they may be shown, `explore` asks.
   """
-  site, layer = s.at(SITE), s.config.steer_layer
+  site, layer = s.at(SITE), s.config.site_layer
   if os.path.exists(site):
     return
   store, sae = s.at('site-store'), s.sae(layer)
@@ -179,23 +187,33 @@ def _site(s: _Study) -> None:
     build.write(asked, site, lambda _: None)
 
 
+def _found(path: str) -> dict[str, Any]:
+  return results.read(path) if results.are_in(path) else {}
+
+
+def _steered(s: _Study) -> dict[str, dict[int, dict[str, Any]]]:
+  """What steering found, by factor and layer."""
+  c = s.config
+  return {
+    f: {n: _found(s.of_layer(n, f'steer-{f}')) for n in c.layers}
+    for f in c.factors
+  }
+
+
 def _evidence(s: _Study) -> claims_sight.Evidence:
   """What lies in the folder of a study."""
-
-  def found(path: str) -> dict[str, Any]:
-    return results.read(path) if results.are_in(path) else {}
-
   c = s.config
-  by_layer = lambda name: {n: found(s.of_layer(n, name)) for n in c.layers}
+  by_layer = lambda name: {n: _found(s.of_layer(n, name)) for n in c.layers}
   return claims_sight.Evidence(
     layers=c.layers,
     factors=c.factors,
     width=s.width,
-    probe=found(s.at('probe')),
-    transfer=found(s.at('transfer')),
-    sharing=found(s.at('sharing')),
+    probe=_found(s.at('probe')),
+    transfer=_found(s.at('transfer')),
+    sharing=_found(s.at('sharing')),
     splice=by_layer('splice'),
-    steer={f: found(s.at(f'steer-{f}')) for f in c.factors},
+    steer=_steered(s),
+    over_layers=_found(s.at('steer')),
     autointerp=by_layer('autointerp'),
   )
 
@@ -207,8 +225,8 @@ def _report(s: _Study) -> str:
     f'Layers {", ".join(map(str, c.layers))} of width {s.width}, layer 0 '
     f'beside them; of each a BatchTopK SAE, trained on tokens of images, of '
     f'the captions after them and of bare captions, with k = {c.k}. Steered at '
-    f'layer {c.steer_layer}, at the positions of the image, beside {c.nulls} '
-    'random directions. Explanations are the words that are most distinctive '
+    f'each, at the positions of the image, beside {c.nulls} random '
+    'directions. Explanations are the words that are most distinctive '
     'of the examples of train.'
   )
   judged = [claim(e) for claim in claims_sight.CLAIMS]

@@ -14,9 +14,9 @@ from saejax.pipeline import caching
 from saejax.pipeline import interpreting_subject as subject
 from saejax.pipeline import probing_tasks
 from saejax.pipeline import splicing_setup
-from saejax.pipeline import steering_findings
 from saejax.pipeline import steering_scenes
 from saejax.pipeline import steering_setup
+from saejax.report import claims_steering
 from saejax.train import config as config_lib
 
 _CHOSEN = (1 / 6, 1 / 2, 5 / 6)  # Of the depth.
@@ -42,13 +42,13 @@ class Paper2Config:
     per_example: positions of each stream that are kept of an example.
     factors: whose classes are read and steered.
     classes: of each factor that are steered, at most.
-    steer_layer: where; None for the middle one of the layers.
     images: that are asked about, of each class that is steered.
     captions: of other scenes, that tell the damage.
     nulls: directions by chance.
     examples: that reconstructions are spliced into, at most.
     concepts: of each dictionary that are explained.
-    site_examples: of which the site shows where concepts fire.
+    site_layer: whose concepts the site shows; None for the middle one.
+    site_examples: of which it shows where they fire.
     prompt: how a row reads before its answer.
     offline: never ask the network for the model.
     dtype: of the model's parameters and the computation.
@@ -67,12 +67,12 @@ class Paper2Config:
   per_example: int = 24
   factors: tuple[str, ...] = ('colour', 'shape')
   classes: int = 5
-  steer_layer: int | None = None
-  images: int = 4
-  captions: int = 12
-  nulls: int = 199
+  images: int = 8
+  captions: int = 16
+  nulls: int = 399
   examples: int = 128
   concepts: int = 40
+  site_layer: int | None = None
   site_examples: int = 1000
   prompt: str = 'USER: {image} {question} ASSISTANT:'
   offline: bool = False
@@ -98,7 +98,7 @@ def site_cache_config(c: Paper2Config) -> caching.CacheConfig:
   """Some examples with all of their positions, at the layer of the site."""
   return dataclasses.replace(
     cache_config(c),
-    layers=(c.steer_layer,),
+    layers=(c.site_layer,),
     per_example=None,
     examples=c.site_examples,
   )
@@ -139,10 +139,10 @@ def splice_config(c: Paper2Config, layer: int) -> splicing_setup.SpliceConfig:
   )  # fmt: skip
 
 
-def steer_config(c: Paper2Config, factor: str, sae: str | None):
+def steer_config(c: Paper2Config, layer: int, factor: str, sae: str | None):
   return steering_setup.SteerConfig(
     model=c.model,
-    layer=c.steer_layer,
+    layer=layer,
     factor=factor,
     dataset=c.dataset,
     classes=steering_scenes.FACTORS[factor][: c.classes],
@@ -192,13 +192,19 @@ def _check_flags(c: Paper2Config) -> None:
     value = getattr(c, name)
     if value is not None and value < least:
       raise errors.UserError(f'--{name}={value} must be at least {least}.')
-  # Holm: the least p of a class, one over nulls and itself, times the classes.
+
+
+def _check_nulls(c: Paper2Config, layers: int) -> None:
+  """UserError where the correction over classes and layers lets none pass.
+
+  Holm: the least p of a class, one over nulls and itself, times the tests.
+  """
   most = max(min(c.classes, len(steering_scenes.FACTORS[f])) for f in c.factors)
-  least = round(most / steering_findings.LEVEL) - 1
+  least = round(most * layers / claims_steering.LEVEL) - 1
   if c.nulls < least:
     raise errors.UserError(
-      f'--nulls={c.nulls}: of {most} classes none can pass with fewer than '
-      f'{least}. Give more, or fewer --classes.'
+      f'--nulls={c.nulls}: of {most} classes at {layers} layers none can pass '
+      f'with fewer than {least}. Give more, or fewer --classes or --layers.'
     )
 
 
@@ -215,24 +221,25 @@ def fill(c: Paper2Config) -> tuple[Paper2Config, int]:
     sorted({max(round(part * count), 1) for part in _CHOSEN})
   )
   layers = tuple(sorted(set(layers)))
+  _check_nulls(c, len(layers))
   if layers[-1] > count:
     raise errors.UserError(
       f'--layers: there is no layer {layers[-1]}; the model has {count}, and '
       f'{count} stands for what leaves the last.'
     )
-  steer_layer = c.steer_layer
-  if steer_layer is None:
-    steer_layer = layers[len(layers) // 2]
-  elif steer_layer not in layers:
+  site_layer = c.site_layer
+  if site_layer is None:
+    site_layer = layers[len(layers) // 2]
+  elif site_layer not in layers:
     raise errors.UserError(
-      f'--steer_layer={steer_layer} is not among the layers that are studied, '
+      f'--site_layer={site_layer} is not among the layers that are studied, '
       f'{",".join(map(str, layers))}.'
     )
   expansion = c.expansion
   if c.latents is None and expansion is None:
     expansion = _EXPANSION
   return dataclasses.replace(
-    c, layers=layers, steer_layer=steer_layer, expansion=expansion,
+    c, layers=layers, site_layer=site_layer, expansion=expansion,
     k=c.k or max(int(_K * width), 1),
   ), width  # fmt: skip
 
@@ -263,9 +270,10 @@ def _check_scenes(c: Paper2Config, data: specs.SceneSet) -> None:
 def check(c: Paper2Config) -> None:
   """UserError for what can be told before the model is looked for."""
   _check_flags(c)
+  _check_nulls(c, len(set(c.layers)) or 1)
   data = specs.parse(c.dataset)
   some = dataclasses.replace(
-    c, layers=c.layers or (1,), k=c.k or 1, steer_layer=c.steer_layer or 1
+    c, layers=c.layers or (1,), k=c.k or 1, site_layer=c.site_layer or 1
   )
   splice_config(some, 1)
   caching.check(cache_config(some))
@@ -274,5 +282,5 @@ def check(c: Paper2Config) -> None:
   interpret_config(some, '', '', True)
   if isinstance(data, specs.SceneSet):
     for factor in c.factors:
-      steer_config(some, factor, None)
+      steer_config(some, 1, factor, None)
     _check_scenes(c, data)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import dataclasses
 import json
 import os
+import re
 from typing import Any
 
 import numpy as np
@@ -93,11 +94,32 @@ def ask(
   shown: steering_scenes.Shown,
   factor: str,
   target: int | None,
+  as_if: int | None = None,
 ) -> Question:
-  """Reads questions with options up to the layer."""
+  """Reads questions with options up to the layer.
+
+  Args:
+    s: who is asked.
+    site: of `onward.SITES`.
+    shown: scenes.
+    factor: that is asked after.
+    target: as of `steering_scenes.choices`.
+    as_if: the class, of the factor that is steered, that questions speak of as
+      if scenes showed it; None for what they show.
+  """
   choices = steering_scenes.choices(
     shown, factor, target, s.world, s.asker.letters
   )
+  if as_if is not None:
+    names = steering_scenes.FACTORS[s.factor]
+    own = [names[shown.label[s.factor][i]] for i in choices.scene_n]
+    choices = dataclasses.replace(
+      choices,
+      text=[
+        re.sub(rf'\b{word}\b', names[as_if], text)
+        for word, text in zip(own, choices.text, strict=True)
+      ],
+    )
   batches = s.asker.asked(shown, choices)
   return Question(
     prefixes=onward.begin_all(s.asker.model, batches, s.layer, site),

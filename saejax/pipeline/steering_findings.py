@@ -18,11 +18,12 @@ from saejax.pipeline import steering_after as after
 from saejax.pipeline import steering_directions as directions_lib
 from saejax.pipeline import steering_scenes
 from saejax.pipeline import steering_setup
+from saejax.report import claims_steering
 from saejax.report import figures
 from saejax.report import figures_steering
 from saejax.store import files
 
-LEVEL = 0.05
+LEVEL = claims_steering.LEVEL
 CLASSES, ROLLOUTS = 'classes.csv', 'rollouts.jsonl'
 _PREFIX = 'steer'
 _AT = (1, 5, 10, 20, 50)  # Atoms of which a cosine is an entry.
@@ -126,14 +127,13 @@ def _curves(site: Site, config: Config) -> tuple[Entries, list[dict]]:
           'turned': turned.value,
         }
       )  # fmt: skip
-    rise = _over(
-      site,
-      lambda c, kind=kind: (
-        c.found[f'chance/{kind}'][int(c.found[f'chosen/{kind}'])]
-        - c.found['base']
-      ),
-    )
+    chosen = lambda c, what, kind=kind: c.found[f'{what}/{kind}'][
+      int(c.found[f'chosen/{kind}'])
+    ]
+    rise = _over(site, lambda c, of=chosen: of(c, 'chance') - c.found['base'])
+    turned = _over(site, lambda c, of=chosen: of(c, 'flip'))
     entries[f'{at}/{kind}/chosen/rise'] = _entry(rise)
+    entries[f'{at}/{kind}/chosen/turned'] = _entry(turned)
   return entries, points
 
 
@@ -206,12 +206,13 @@ def _specificity(site: Site, config: Config) -> Entries:
     column = lambda key, factor=factor: np.concatenate(
       [a[f'{factor}/{key}'].astype(float) for a in asked]
     )
-    before, later, group = (column(k) for k in ('before', 'after', 'group'))
+    keys = 'before', 'after', 'after_as_shown', 'group'
+    before, later, shown, group = map(column, keys)
     if not len(group):  # All of its names begin alike.
       continue
-    values = np.stack([before, later, before - later], axis=1)
+    values = np.stack([before, later, shown, before - later], axis=1)
     means = bootstrap.means(values, group)
-    for key, e in zip(('before', 'after', 'fall'), means, strict=True):
+    for key, e in zip((*keys[:3], 'fall'), means, strict=True):
       entries[f'{at}/{factor}/{key}'] = _entry(e)
     entries[f'{at}/{factor}/chance'] = _entry(
       steering_scenes.chance(factor, config.letters)

@@ -11,12 +11,12 @@ import dataclasses
 
 import scipy.stats
 
+from saejax.report import claims_steering
 from saejax.report import judging
 
 HOLDS, FAILS, OPEN = judging.HOLDS, judging.FAILS, judging.OPEN
-KEPT, FALL = 0.9, 0.05  # Loss recovered at least; accuracy lost at most.
+KEPT = 0.9  # Loss recovered, at least.
 SPARSE = 16  # The width over that is the largest L0.
-_TURNED = ('colour', 'shape')  # Each is asked after while the other is turned.
 Entry, Judged = judging.Entry, judging.Judged
 Entries = Mapping[str, Entry]
 Pair = tuple[Entry | None, Entry | None]
@@ -34,7 +34,8 @@ class Evidence:
     transfer: of probes of bare captions, read at images.
     sharing: of all layers.
     splice: by layer.
-    steer: by factor.
+    steer: by factor and layer.
+    over_layers: of steering at all of them.
     autointerp: by layer.
   """
 
@@ -45,24 +46,9 @@ class Evidence:
   transfer: Entries
   sharing: Entries
   splice: Mapping[int, Entries]
-  steer: Mapping[str, Entries]
+  steer: Mapping[str, Mapping[int, Entries]]
+  over_layers: Entries
   autointerp: Mapping[int, Entries]
-
-
-def _judged(
-  verdicts: Sequence[str],
-  measured: Mapping[str, Entry | None],
-  null: Mapping[str, Entry | None],
-  rule: str,
-) -> Judged:
-  """All of some verdicts, beside those numbers that were measured."""
-  there = lambda numbers: {k: e for k, e in numbers.items() if e is not None}
-  return Judged(
-    verdict=judging.all_of(verdicts),
-    measured=there(measured),
-    null=there(null),
-    rule=rule,
-  )
 
 
 def readable(e: Evidence) -> Judged:
@@ -85,7 +71,7 @@ def readable(e: Evidence) -> Judged:
       measured[f'{at}, codes of the SAE'] = top1(e.probe, factor, f'{site}.sae')
       null[f'{at}, shuffled labels'] = shuffled
       verdicts.append(judging.compare(own, shuffled))
-  return _judged(
+  return judging.judged(
     verdicts,
     measured,
     null,
@@ -93,101 +79,6 @@ def readable(e: Evidence) -> Judged:
     'positions, above that of shuffled labels, of every factor at every chosen '
     'layer. Layer 0, which is what the vision tower and the projector give, '
     'and the commonest class stand beside.',
-  )
-
-
-def _steered(found: Entries) -> tuple[str, Pair]:
-  """Verdict on the classes of a factor; mean rise, and that by chance."""
-  count = found.get('steer/image/means/causal_classes')
-  rise = found.get('steer/image/means/chosen/rise')
-  chance = found.get('steer/image/random/chosen/rise')
-  if count is None or count['value'] is None or not count.get('n'):
-    return OPEN, (rise, chance)
-  if not count['value']:
-    return FAILS, (rise, chance)
-  most = HOLDS if 2 * count['value'] >= count['n'] else OPEN
-  return judging.all_of([most, judging.compare(rise, chance)]), (rise, chance)
-
-
-def _by_class(found: Entries, key: str) -> dict[str, Entry]:
-  """Entries of single classes at images, by class."""
-  start, end = 'steer/image/means/', f'/{key}'
-  return {
-    name.removeprefix(start).removesuffix(end): entry
-    for name, entry in found.items()
-    if name.startswith(start) and name.endswith(end)
-    and name.count('/') == start.count('/') + end.count('/')
-    and not name.startswith(f'{start}chosen/')
-  }  # fmt: skip
-
-
-def causes(e: Evidence) -> Judged:
-  """Directions of classes, added at the image, cause what the model says."""
-  measured, null, verdicts = {}, {}, []
-  for factor in e.factors:
-    found = e.steer.get(factor, {})
-    verdict, (rise, chance) = _steered(found)
-    verdicts.append(verdict)
-    measured[f'{factor}, classes that pass'] = found.get(
-      'steer/image/means/causal_classes'
-    )
-    measured[f'{factor}, rise of the target’s probability'] = rise
-    for name, entry in _by_class(found, 'rise').items():
-      measured[f'{factor}, {name}'] = entry
-    null[f'{factor}, random directions, as much damage allowed'] = chance
-    for name, entry in _by_class(found, 'rise/null').items():
-      null[f'{factor}, {name}, random within the same damage'] = entry
-  return _judged(
-    verdicts,
-    measured,
-    null,
-    'A class passes where the effect of its direction on held-out images '
-    'ranks with p ≤ 0.05 among those of random directions that choose their '
-    'strength alike, within the same damage, '
-    'corrected over classes (Holm). Of every factor at least half of the '
-    'classes pass, and the probability of the target rises by more than '
-    'with random directions; it fails where no class passes, and is open where '
-    'fewer than half do.',
-  )
-
-
-def _told_apart(found: Entries, other: str) -> str:
-  """Whether answers about another factor stay while one is turned."""
-  at = f'steer/image/specificity/{other}'
-  fall, before = found.get(f'{at}/fall'), found.get(f'{at}/before')
-  if judging.compare(before, found.get(f'{at}/chance')) != HOLDS:
-    return OPEN  # What is not known cannot be lost.
-  low, high = judging.low(fall), judging.high(fall)
-  if None in (low, high):
-    return OPEN
-  if high <= FALL:
-    return HOLDS
-  return FAILS if low > FALL else OPEN
-
-
-def specific(e: Evidence) -> Judged:
-  """Edits are specific: what else the model says of the image stays."""
-  measured, verdicts = {}, []
-  for factor, other in zip(_TURNED, _TURNED[::-1], strict=True):
-    found = e.steer.get(factor, {})
-    at = 'steer/image/specificity'
-    measured[f'classes of {factor} that turn half of the answers'] = found.get(
-      f'{at}/classes'
-    )
-    for key in ('before', 'after', 'fall'):
-      measured[f'{other} while {factor} is turned, {key}'] = found.get(
-        f'{at}/{other}/{key}'
-      )
-    has = f'{at}/{other}/fall' in found
-    verdicts.append(_told_apart(found, other) if has else OPEN)
-  return _judged(
-    verdicts,
-    measured,
-    {'fall that is allowed': {'value': FALL}},
-    'Where a direction turns at least half of the answers about the '
-    'colour, accuracy about the shape falls by at most 5 points, and the '
-    'converse. Open where no class turns half of them, and where the other '
-    'factor was not told above chance before.',
   )
 
 
@@ -212,7 +103,7 @@ def keeps(e: Evidence) -> Judged:
     verdicts.append(
       _at_least(recovered, KEPT) if _is_sparse(l0, most) else OPEN
     )
-  return _judged(
+  return judging.judged(
     verdicts,
     measured,
     null,
@@ -293,7 +184,7 @@ def shares(e: Evidence) -> Judged:
   verdicts = [OPEN]
   if len(e.layers) > 1:
     verdicts = [_rises(pairs) for pairs in (paired, alike)]
-  return _judged(
+  return judging.judged(
     verdicts,
     measured,
     null,
@@ -332,7 +223,7 @@ def interpretable(e: Evidence) -> Judged:
       verdicts.append(judging.compare(own, entry))
     null[f'{at}, dimensions of the stream'] = found.get('dimension/auroc')
     null[f'{at}, IoU with objects of others'] = found.get('sae/iou/shuffled')
-  return _judged(
+  return judging.judged(
     verdicts,
     measured,
     null,
@@ -356,7 +247,7 @@ def blind(e: Evidence) -> Judged:
     is_known = without is not None and without['value'] is not None
     verdict = HOLDS if is_known and beyond == OPEN else OPEN
     verdict = FAILS if beyond == HOLDS else verdict
-  return _judged(
+  return judging.judged(
     [verdict],
     {'without the image': without, 'with it': seen},
     {'chance': chance},
@@ -365,6 +256,16 @@ def blind(e: Evidence) -> Judged:
     'above chance. Open where the model does not answer above chance with the '
     'image either.',
   )
+
+
+def causes(e: Evidence) -> Judged:
+  """Directions of classes, added at the image, cause what the model says."""
+  return claims_steering.causes(e.steer, e.over_layers, e.factors)
+
+
+def specific(e: Evidence) -> Judged:
+  """Edits are specific: what else the model says of the image stays."""
+  return claims_steering.specific(e.steer)
 
 
 CLAIMS: tuple[Callable[[Evidence], Judged], ...] = (

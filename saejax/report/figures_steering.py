@@ -55,6 +55,39 @@ def efficacy_damage(points: Points) -> figures.Figure:
   return figures.Figure(drawing, _columns(points))
 
 
+def by_layer(points: Points) -> figures.Figure:
+  """The rise of the target's probability over layers: a panel a factor.
+
+  Args:
+    points: each with `factor`, `layer`, `direction` and `rise`, with its `low`
+      and `high`.
+  """
+  factors = list(dict.fromkeys(p['factor'] for p in points))
+  kinds = list(dict.fromkeys(p['direction'] for p in points))
+  with rc_context(figures.STYLE):
+    drawing, axes = figures.panels(max(len(factors), 1), height=2.9)
+    for ax, factor in zip(axes, factors, strict=False):
+      for i, kind in enumerate(kinds):
+        own = [
+          p for p in points if (p['factor'], p['direction']) == (factor, kind)
+        ]
+        of = lambda key, own=own: np.array([p[key] for p in own], float)
+        ax.errorbar(
+          of('layer'), of('rise'),
+          [of('rise') - of('low'), of('high') - of('rise')],
+          color=figures.SERIES[i % len(figures.SERIES)], label=kind,
+          marker='o', markersize=3.5, linewidth=1.2, elinewidth=0.7,
+        )  # fmt: skip
+      ax.axhline(0, color='#222222', linewidth=0.6)
+      ax.set_ylim(-0.05, 1.02)
+      ax.set_xticks(sorted({p['layer'] for p in points}))
+      ax.set_title(factor)
+      ax.set_xlabel('layer that is edited')
+    axes[0].set_ylabel("rise of the target's probability")
+    axes[0].legend()
+  return figures.Figure(drawing, _columns(points))
+
+
 def ranks(lines: Points) -> figures.Figure:
   """The effect of each class's direction, over that of directions by chance.
 

@@ -59,6 +59,22 @@ def all_of(verdicts: Sequence[str]) -> str:
   return HOLDS if verdicts and set(verdicts) == {HOLDS} else OPEN
 
 
+def judged(
+  verdicts: Sequence[str],
+  measured: Mapping[str, Entry | None],
+  null: Mapping[str, Entry | None],
+  rule: str,
+) -> Judged:
+  """All of some verdicts, beside those numbers that were measured."""
+  there = lambda numbers: {k: e for k, e in numbers.items() if e is not None}
+  return Judged(
+    verdict=all_of(verdicts),
+    measured=there(measured),
+    null=there(null),
+    rule=rule,
+  )
+
+
 def missing(stage: str) -> Judged:
   return Judged(
     verdict=OPEN, measured={}, null={}, rule=f'{stage} was not run.'

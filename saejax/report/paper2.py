@@ -1,6 +1,7 @@
 """The report of the study of arXiv 2506.04706, by claim."""
 
 from collections.abc import Sequence
+import itertools
 
 from saejax.report import claims_sight
 from saejax.report import judging
@@ -19,12 +20,18 @@ def figures(
     ('sharing/figures/concepts', 'Concepts that both have, by layer'),
     ('transfer/figures/probes', 'Read at images by probes of bare captions'),
   ]
-  for factor in factors:
-    at = f'steer-{factor}/figures'
+  found += [
+    ('steer/figures/by_layer', 'What steering does, by layer'),
+  ]
+  for layer, factor in itertools.product(layers, factors):
+    at, of = (
+      f'layer{layer:02d}/steer-{factor}/figures',
+      f'{factor}, layer {layer}',
+    )
     found += [
-      (f'{at}/efficacy_damage', f'What steering does, and costs: {factor}'),
-      (f'{at}/classes', f'Classes among random directions: {factor}'),
-      (f'{at}/decomposition', f'Directions as few concepts: {factor}'),
+      (f'{at}/efficacy_damage', f'What steering does, and costs: {of}'),
+      (f'{at}/classes', f'Classes among random directions: {of}'),
+      (f'{at}/decomposition', f'Directions as few concepts: {of}'),
     ]
   for layer in layers:
     at = f'layer{layer:02d}'

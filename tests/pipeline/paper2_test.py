@@ -27,8 +27,8 @@ REPORTS = (report.HTML, report.MARKDOWN)
 TINY = llava_models.LlavaConfig(text_width=64, text_layers=2)
 SMALL = {
   'dataset': 'scenes:n=700,splits=0.6/0.15/0.25', 'layers': (1, 2),
-  'steer_layer': 1, 'latents': 64, 'steps': 20, 'per_example': 6, 'classes': 2,
-  'nulls': 39, 'images': 2, 'captions': 4, 'examples': 8, 'concepts': 8,
+  'site_layer': 1, 'latents': 64, 'steps': 20, 'per_example': 6, 'classes': 2,
+  'nulls': 79, 'images': 2, 'captions': 4, 'examples': 8, 'concepts': 8,
   'batch': 8, 'factors': ('colour',),
 }  # fmt: skip
 
@@ -52,8 +52,14 @@ class CheckTest(parameterized.TestCase):
     ({'layers': (0, 1)}, 'names 0: name layers from 1'),
     ({'factors': ('mood',)}, "--factors: 'mood' is unknown; choose of colour"),
     ({'factors': ()}, "--factors: '' is unknown"),
-    ({'nulls': 98}, 'of 5 classes none can pass with fewer than 99'),
-    ({'nulls': 150, 'classes': 12}, 'of 10 classes none can pass'),
+    (
+      {'nulls': 98},
+      'of 5 classes at 1 layers none can pass with fewer than 99',
+    ),
+    (
+      {'nulls': 398, 'classes': 12, 'layers': (1, 2)},
+      'of 10 classes at 2 layers none can pass with fewer than 399',
+    ),
     ({'classes': 1}, '--classes=1 must be at least 2'),
     ({'latents': 8, 'expansion': 2.0}, '--latents or --expansion, not both'),
     ({'site_examples': 9}, '--site_examples=9 must be at least 50'),
@@ -87,14 +93,15 @@ class StudyTest(absltest.TestCase):
 
   def test_what_is_left_to_the_model_is_told_by_it(self):
     bare = dataclasses.replace(
-      self.config, layers=(), steer_layer=None, latents=None
+      self.config, layers=(), site_layer=None, latents=None
     )
     filled, width = paper2_setup.fill(bare)
-    self.assertEqual((filled.layers, filled.steer_layer), ((1, 2), 2))
+    self.assertEqual((filled.layers, filled.site_layer), ((1, 2), 2))
     self.assertEqual((filled.k, filled.expansion, width), (3, 8, 64))
     for changed, message in (
       ({'layers': (1, 3)}, 'there is no layer 3; the model has 2'),
-      ({'steer_layer': 9}, 'not among the layers that are studied, 1,2'),
+      ({'nulls': 78}, 'of 2 classes at 2 layers none can pass with fewer than'),
+      ({'site_layer': 9}, 'not among the layers that are studied, 1,2'),
     ):
       with self.assertRaisesRegex(errors.UserError, message):
         paper2_setup.fill(dataclasses.replace(self.config, **changed))
@@ -137,7 +144,7 @@ class StudyTest(absltest.TestCase):
     self.assertEqual(verdicts[2], claims_sight.OPEN)
     self.assertEqual(verdicts[-1], claims_sight.OPEN)
 
-  def test_its_site_shows_where_concepts_of_the_steered_layer_fire(self):
+  def test_its_site_shows_where_concepts_of_its_layer_fire(self):
     site = load.load(os.path.join(self.out, paper2.SITE))
     (d,) = site.dictionaries.values()
     self.assertIn('layer 1', d.meta['title'])

@@ -236,7 +236,7 @@ class PlantedTest(parameterized.TestCase):
     )
     s = dataclasses.replace(s, asker=asker)
 
-    def plain(s, site, shown, factor, target):
+    def plain(s, site, shown, factor, target, as_if=None):
       c = steering_scenes.choices(shown, factor, target, s.world, ())
       return effects.Question(c, c, shown.scenes.index_N)
 
@@ -259,6 +259,23 @@ class PlantedTest(parameterized.TestCase):
     )
     self.assertTrue(found['shape/before'].all())
     self.assertTrue(found['shape/after'].all())
+
+
+class AskedTest(absltest.TestCase):
+  def test_questions_may_speak_of_what_scenes_are_turned_to(self):
+    s = subject()
+    shown = s.sources('test', 2)
+    told = []
+    asked = lambda shown, choices: told.append(choices.text) or []
+    asker = types.SimpleNamespace(**(vars(s.asker) | {'asked': asked}))
+    s = dataclasses.replace(s, asker=asker)
+    with mock.patch.object(onward, 'begin_all', lambda *_: []):
+      for as_if in (None, 2):
+        effects.ask(s, 'image', shown, 'shape', None, as_if)
+    own = np.repeat(shown.label['colour'], len(questions.LETTERS))
+    for before, after, c in zip(*told, own, strict=True):
+      self.assertIn(f' the {NAMES[c]} thing ', before)
+      self.assertEqual(after, before.replace(NAMES[c], NAMES[2]))
 
 
 class SteerTest(parameterized.TestCase):

@@ -41,7 +41,7 @@ def shared(layer: int, paired: float, cka: float) -> dict:
 def steered(other: str) -> dict:
   at = 'steer/image'
   return {
-    f'{at}/means/causal_classes': entry(4) | {'n': 5},
+    f'{at}/means/chosen/turned': entry(0.7, 0.6, 0.8),
     f'{at}/means/chosen/rise': entry(0.6, 0.55, 0.65),
     f'{at}/random/chosen/rise': entry(0.01, 0.0, 0.02),
     f'{at}/means/red/rise': entry(0.6, 0.5, 0.7),
@@ -52,6 +52,15 @@ def steered(other: str) -> dict:
     f'{at}/specificity/{other}/chance': entry(0.1),
     f'{at}/specificity/{other}/after': entry(0.89, 0.84, 0.94),
     f'{at}/specificity/{other}/fall': entry(0.01, -0.01, 0.04),
+  }
+
+
+def over_layers(factor: str) -> dict:
+  at = f'steer/{factor}'
+  return {
+    f'{at}/causal_classes': entry(4) | {'n': 5},
+    f'{at}/red/layer': entry(3),
+    f'{at}/red/p_holm': entry(0.01),
   }
 
 
@@ -84,7 +93,11 @@ def given() -> dict:
     'transfer': probed(3, 'colour', 0.4),
     'sharing': shared(1, 0.1, 0.1) | shared(3, 0.5, 0.4),
     'splice': {layer: dict(SPLICED) for layer in LAYERS},
-    'steer': {'colour': steered('shape'), 'shape': steered('colour')},
+    'steer': {
+      'colour': {layer: steered('shape') for layer in LAYERS},
+      'shape': {layer: steered('colour') for layer in LAYERS},
+    },
+    'over_layers': over_layers('colour') | over_layers('shape'),
     'autointerp': {layer: dict(EXPLAINED) for layer in LAYERS},
   }
 
@@ -118,23 +131,26 @@ class ClaimsTest(parameterized.TestCase):
     (claims.readable, ('probe',), {AT_1: entry(0.15, 0.1, 0.2)}, 'open'),
     (claims.readable, ('probe',), {f'{AT_1}/shuffled': entry(0.8, 0.7, 0.9)},
      'open'),
-    (claims.causes, ('steer', 'shape'),
-     {'steer/image/means/causal_classes': entry(0) | {'n': 5}}, 'fails'),
-    (claims.causes, ('steer', 'colour'),
-     {'steer/image/means/causal_classes': entry(2) | {'n': 5}}, 'open'),
-    (claims.causes, ('steer', 'colour'),
+    (claims.causes, ('over_layers',),
+     {'steer/shape/causal_classes': entry(0) | {'n': 5}}, 'fails'),
+    (claims.causes, ('over_layers',),
+     {'steer/colour/causal_classes': entry(2) | {'n': 5}}, 'open'),
+    (claims.causes, ('steer', 'colour', 3),
      {'steer/image/random/chosen/rise': entry(0.6, 0.5, 0.7)}, 'open'),
-    (claims.causes, ('steer', 'colour'),
+    (claims.causes, ('steer', 'colour', 3),
      {'steer/image/means/chosen/rise': entry(-0.1, -0.2, -0.05)}, 'fails'),
-    (claims.specific, ('steer', 'colour'),
+    # Where no class passes, what is random may be as good.
+    (claims.causes, ('steer', 'colour', 1),
+     {'steer/image/random/chosen/rise': entry(0.6, 0.5, 0.7)}, 'holds'),
+    (claims.specific, ('steer', 'colour', 3),
      {f'{SHAPE}/fall': entry(0.2, 0.1, 0.3)}, 'fails'),
-    (claims.specific, ('steer', 'colour'),
+    (claims.specific, ('steer', 'colour', 3),
      {f'{SHAPE}/fall': entry(0.04, 0.0, 0.08)}, 'open'),
     # What is told by chance alone cannot be lost.
-    (claims.specific, ('steer', 'colour'),
+    (claims.specific, ('steer', 'colour', 3),
      {f'{SHAPE}/before': entry(0.12, 0.09, 0.16)}, 'open'),
-    # Nothing turns half of the answers.
-    (claims.specific, ('steer', 'colour'), {f'{SHAPE}/fall': None}, 'open'),
+    # Nothing turns half of the answers there; elsewhere it does.
+    (claims.specific, ('steer', 'colour', 3), {f'{SHAPE}/fall': None}, 'holds'),
     (claims.keeps, ('splice', 3), {RECOVERED: entry(0.7, 0.6, 0.8)}, 'fails'),
     (claims.keeps, ('splice', 3), {RECOVERED: entry(0.9, 0.8, 1.0)}, 'open'),
     (claims.keeps, ('splice', 3), {'splice/l0/image': entry(8.1, 8, 8.2)},
@@ -189,11 +205,18 @@ class ClaimsTest(parameterized.TestCase):
     self.assertEqual(claims.shares(found).verdict, claims.OPEN)
     self.assertEqual(claims.readable(found).verdict, claims.HOLDS)
 
+  def test_where_nothing_turns_half_of_the_answers_nothing_is_specific(self):
+    found = given()
+    for own in found['steer']['colour'].values():
+      del own[f'{SHAPE}/fall']
+    self.assertEqual(claims.specific(claims.Evidence(**found)).verdict, 'open')
+
   def test_single_classes_stand_beside_their_own_nulls(self):
     found = claims.causes(evidence())
-    self.assertIn('colour, red', found.measured)
-    self.assertNotIn('colour, chosen', found.measured)
-    self.assertIn('colour, red, random within the same damage', found.null)
+    at = 'colour, red at layer 3'
+    self.assertIn(at, found.measured)
+    self.assertFalse(any('chosen' in name for name in found.measured))
+    self.assertIn(f'{at}, random within the same damage', found.null)
 
 
 class ReportTest(absltest.TestCase):
