@@ -6,8 +6,7 @@ texts to images), tells what images and texts share, puts reconstructions in
 place of the stream, steers classes beside random directions, and explains
 concepts without a judge. OUT/report.html and .md say of each claim what was
 measured, its interval, its null and the verdict; OUT/site shows the concepts of
-the layer that is steered, and where they fire. Killed, the same command goes
-on. Classes are known of scenes; of other data, what asks after them is left
+one layer, and where they fire. Killed, the same command goes on. Classes are known of scenes; of other data, what asks after them is left
 out and stays open.
 
 The defaults are for the small model that ships. Of a larger one:

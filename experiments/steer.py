@@ -2,13 +2,14 @@
 
 Directions are differences of class means, weights of probes, of bare captions,
 of the unembedding, of an SAE, and by chance. Scenes of other classes are asked
-about with options in every order, edited at the image's positions and, apart
-from that, where the answer begins; captions of other scenes tell the damage. A
-class's direction is ranked among --nulls directions by chance, each at the
-strength that does most on other scenes within --damage. Writes to OUT:
-results.json, classes.csv, rollouts.jsonl, directions.safetensors and figures/.
+about, edited at the image's positions and, apart from that, where the answer
+begins; captions of other scenes, apart from the names of the factor's classes,
+tell the damage. A class's direction is ranked among --nulls directions by
+chance, each at the strength that does most on other scenes within --damage.
+Writes to OUT: results.json, classes.csv, rollouts.jsonl, directions.safetensors
+and figures/.
 
-  ./launch.sh steer --layer=3 --factor=colour --out=runs/steered
+  ./launch.sh steer --layer=1 --factor=colour --out=runs/steered
   ./launch.sh steer --layer=3 --factor=shape --sae=runs/sae/sae \\
       --directions=means,sae,random --out=runs/steered-shape
 """
@@ -64,7 +65,7 @@ flags.DEFINE_float(
   'damage', C.damage, 'That a strength may do on val, in nats per token.'
 )
 flags.DEFINE_integer('images', C.images, 'Asked about, of each class.')
-flags.DEFINE_integer('captions', C.captions, 'Of other scenes, that are told.')
+flags.DEFINE_integer('captions', C.captions, 'Of other scenes, that tell the damage.')
 flags.DEFINE_integer(
   'train_scenes', C.train_scenes, 'That directions are made of, at most.'
 )
