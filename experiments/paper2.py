@@ -6,8 +6,8 @@ texts to images), tells what images and texts share, puts reconstructions in
 place of the stream, steers classes beside random directions, and explains
 concepts without a judge. OUT/report.html and .md say of each claim what was
 measured, its interval, its null and the verdict; OUT/site shows the concepts of
-one layer, and where they fire. Killed, the same command goes on. Classes are known of scenes; of other data, what asks after them is left
-out and stays open.
+one layer, and where they fire. Killed, the same command goes on. Classes are
+known of scenes; of other data, what asks after them is left out and stays open.
 
 The defaults are for the small model that ships. Of a larger one:
 
@@ -63,7 +63,11 @@ flags.DEFINE_integer('images', C.images, 'Asked about, of each class.')
 flags.DEFINE_integer(
   'captions', C.captions, 'Of other scenes, that tell the damage of steering.'
 )
-flags.DEFINE_integer('nulls', C.nulls, 'Directions by chance.')
+flags.DEFINE_integer(
+  'nulls',
+  C.nulls,
+  'Directions by chance; at least 20 for each class at each layer.',
+)
 flags.DEFINE_integer(
   'examples', C.examples, 'That reconstructions are put into, at most.'
 )

@@ -221,7 +221,8 @@ def fill(c: Paper2Config) -> tuple[Paper2Config, int]:
     sorted({max(round(part * count), 1) for part in _CHOSEN})
   )
   layers = tuple(sorted(set(layers)))
-  _check_nulls(c, len(layers))
+  if isinstance(specs.parse(c.dataset), specs.SceneSet):
+    _check_nulls(c, len(layers))
   if layers[-1] > count:
     raise errors.UserError(
       f'--layers: there is no layer {layers[-1]}; the model has {count}, and '
@@ -270,7 +271,6 @@ def _check_scenes(c: Paper2Config, data: specs.SceneSet) -> None:
 def check(c: Paper2Config) -> None:
   """UserError for what can be told before the model is looked for."""
   _check_flags(c)
-  _check_nulls(c, len(set(c.layers)) or 1)
   data = specs.parse(c.dataset)
   some = dataclasses.replace(
     c, layers=c.layers or (1,), k=c.k or 1, site_layer=c.site_layer or 1
@@ -281,6 +281,7 @@ def check(c: Paper2Config) -> None:
   config_lib.check(train_config(some, '', 1))
   interpret_config(some, '', '', True)
   if isinstance(data, specs.SceneSet):
+    _check_nulls(c, len(set(c.layers)) or 1)
     for factor in c.factors:
       steer_config(some, 1, factor, None)
     _check_scenes(c, data)
