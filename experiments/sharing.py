@@ -3,11 +3,10 @@
 Reads a store of cache_llava, whose three contexts are kept apart: the image,
 the caption after it, which knows of the image, and the bare text, which does
 not. Of every layer: how alike they arrange the same examples (debiased CKA,
-mutual k-NN, cosine of class means), beside permuted examples and, as a ceiling,
-halves of the same texts. Of every SAE: which concepts fire in both, at one L0
-over as many tokens, whether they fire for an image and its own text, and
-whether their strongest tokens agree. Writes to OUT: results.json, concepts.csv
-and figures/.
+mutual k-NN, cosine of class means), beside permuted examples and halves of the
+same texts. Of every SAE: which concepts fire in both, at one L0 over as many
+tokens, whether they fire for an image and its own text, and whether their
+strongest tokens agree. Writes to OUT: results.json, concepts.csv and figures/.
 
   ./launch.sh sharing --store=runs/llava-store \\
       --saes=runs/layer08/sae,runs/layer16/sae --out=runs/sharing

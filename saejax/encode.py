@@ -70,6 +70,14 @@ def bias(
   return scaled_D + np.asarray(constants['center'])[m]
 
 
+def scale(
+  sae: nn.LinearSAE, variables: types.ArrayTree, stream: store_lib.Stream
+) -> float:
+  """What a stream's rows are multiplied by before they are encoded."""
+  scale_M = np.asarray(variables['constants']['scale'])
+  return float(scale_M[modality_index(sae, stream)])
+
+
 @functools.lru_cache(maxsize=8)
 def _jitted(sae: nn.LinearSAE):
   def run(variables, x_BD, modality_B):

@@ -10,6 +10,7 @@ sides fire together is asked among examples of equally many tokens.
 Letters as in `types`; n tokens, N examples, M strata, S concepts.
 """
 
+from collections.abc import Callable
 from collections.abc import Sequence
 import dataclasses
 
@@ -44,22 +45,35 @@ def per_example(
 
 
 def match_l0(
-  codes: Sequence[scipy.sparse.csr_matrix], l0: float
+  codes: Sequence[scipy.sparse.csr_matrix],
+  l0: float,
+  scales: Sequence[float] | None = None,
 ) -> list[scipy.sparse.csr_matrix]:
   """The largest codes of all tokens together, l0 a token in the mean.
 
-  One cut for all: what a modality has more of, it keeps more of.
+  One cut for all, on the encoder's scale, where thresholds are too: what a
+  modality has more of, it keeps more of, but not what is only written larger.
+
+  Args:
+    codes: of each modality, on the stored scale.
+    l0: mean active concepts a token to keep.
+    scales: what each modality's rows are multiplied by before they are
+      encoded; 1 without.
   """
   rows = sum(z.shape[0] for z in codes)
-  size = np.concatenate([np.abs(z.data) for z in codes])
+  sizes = [
+    np.abs(z.data) * scale
+    for z, scale in zip(codes, scales or [1.0] * len(codes), strict=True)
+  ]
+  size = np.concatenate(sizes)
   kept = round(l0 * rows)
   if kept >= np.count_nonzero(size):
     return list(codes)
   cut = np.partition(size, len(size) - kept - 1)[len(size) - kept - 1]
   found = []
-  for z in codes:
+  for z, own in zip(codes, sizes, strict=True):
     z = z.copy()
-    z.data[np.abs(z.data) <= cut] = 0
+    z.data[own <= cut] = 0
     z.eliminate_zeros()
     found.append(z)
   return found
@@ -94,10 +108,20 @@ def shared_share(rate_a, rate_b, threshold: float) -> np.ndarray:
     return np.where(either > 0, (a & b).sum(-1) / either, np.nan)
 
 
-def chance_share(rate_a_S, rate_b_S, threshold: float) -> float:
-  """`shared_share` if which concepts pass on each side had no relation."""
-  a, b = (int((r > threshold).sum()) for r in (rate_a_S, rate_b_S))
-  both = a * b / len(rate_a_S)
+def chance_share(rate_a_S, rate_b_S, threshold: float, live_S) -> float:
+  """`shared_share` if which concepts pass on each side had no relation.
+
+  Args:
+    rate_a_S: share of tokens that a concept fires for.
+    rate_b_S: likewise of the other side.
+    threshold: that both must pass.
+    live_S: which concepts fire anywhere, be it below the threshold; dead ones
+      are no candidates, and would make chance too low. Where few fire without
+      passing on one side, chance is rather too high.
+  """
+  pass_a, pass_b = rate_a_S > threshold, rate_b_S > threshold
+  a, b = int(pass_a.sum()), int(pass_b.sum())
+  both = a * b / max(int((live_S | pass_a | pass_b).sum()), 1)
   return both / (a + b - both) if a + b else float('nan')
 
 
@@ -127,65 +151,72 @@ def counts(z_nS, example_n: np.ndarray, n: int) -> Counts:
   return Counts(*per_example(z_nS, example_n, n))
 
 
+def _drawn(
+  draws: int, s: int, share: Callable[[int], np.ndarray]
+) -> np.ndarray:
+  """What `share` gives of so many draws, a few at a time: [R]."""
+  step = max(_CELLS // max(s, 1), 1)
+  parts = [share(min(step, draws - i)) for i in range(0, draws, step)]
+  return np.concatenate(parts)
+
+
 def resampled_share(
   a: Counts, b: Counts, threshold: float, draws: int = DRAWS, seed: int = 0
 ) -> np.ndarray:
   """`shared_share` of resamples of the examples: [R]."""
   n, s = a.fires_NS.shape
   rng = np.random.default_rng(seed)
-  step = max(_CELLS // max(s, 1), 1)
-  found = []
-  for start in range(0, draws, step):
-    r = min(step, draws - start)
+
+  def share(r: int) -> np.ndarray:
     weight_RN = rng.multinomial(n, np.full(n, 1 / n), size=r).astype(float)
-    found.append(
-      shared_share(a.rates(weight_RN), b.rates(weight_RN), threshold)
-    )
-  return np.concatenate(found)
+    return shared_share(a.rates(weight_RN), b.rates(weight_RN), threshold)
+
+  return _drawn(draws, s, share)
 
 
 def halves_share(
-  a: Counts, threshold: float, draws: int = 20, seed: int = 0
+  a: Counts, b: Counts, threshold: float, draws: int = DRAWS, seed: int = 0
 ) -> np.ndarray:
-  """`shared_share` of one half of a context's examples with the other: [R].
+  """`shared_share` of half of the examples in a and the others in b: [R].
 
-  What two samples of one thing share: the most that two contexts can.
+  Of one context twice, what two samples of one thing share. Rates of half the
+  examples pass a threshold less surely, on which what is shared depends: it
+  stands beside the halves of two contexts, not beside the whole of them.
   """
+  n, s = a.fires_NS.shape
   rng = np.random.default_rng(seed)
-  n, found = len(a.tokens_N), []
-  for _ in range(draws):
-    order = rng.permutation(n)
-    one, other = a.rows(order[: n // 2]), a.rows(order[n // 2 :])
-    found.append(float(shared_share(one.rate_S, other.rate_S, threshold)))
-  return np.array(found)
+
+  def share(r: int) -> np.ndarray:
+    half_RN = np.tile(np.arange(n) < n // 2, (r, 1))
+    half_RN = rng.permuted(half_RN, axis=1).astype(float)
+    return shared_share(a.rates(half_RN), b.rates(1 - half_RN), threshold)
+
+  return _drawn(draws, s, share)
 
 
 def exchanged_share(
-  a: Counts, b: Counts, threshold: float, draws: int = 20, seed: int = 0
+  a: Counts, b: Counts, threshold: float, draws: int = DRAWS, seed: int = 0
 ) -> np.ndarray:
   """`shared_share` where each example's two sides are swapped at random: [R].
 
   What would be shared if a token's modality said nothing: whole examples are
   exchanged, since their tokens are alike.
   """
+  n, s = a.fires_NS.shape
+  both = Counts(
+    scipy.sparse.vstack([a.fires_NS, b.fires_NS]).tocsr(),
+    np.concatenate([a.tokens_N, b.tokens_N]),
+  )
   rng = np.random.default_rng(seed)
-  n, found = len(a.tokens_N), []
-  for _ in range(draws):
-    swap_N = rng.random(n) < 0.5
-    mix = scipy.sparse.diags_array(swap_N.astype(float))
-    keep = scipy.sparse.diags_array((~swap_N).astype(float))
-    one = keep @ a.fires_NS + mix @ b.fires_NS
-    other = mix @ a.fires_NS + keep @ b.fires_NS
-    tokens = np.where(swap_N, b.tokens_N, a.tokens_N)
-    rest = np.where(swap_N, a.tokens_N, b.tokens_N)
-    found.append(
-      float(
-        shared_share(
-          Counts(one, tokens).rate_S, Counts(other, rest).rate_S, threshold
-        )
-      )
+
+  def share(r: int) -> np.ndarray:
+    keep_RN = rng.random((r, n)) >= 0.5
+    weight_RN = np.concatenate([keep_RN, ~keep_RN], axis=1).astype(float)
+    return shared_share(
+      both.rates(weight_RN), both.rates(1 - weight_RN), threshold
     )
-  return np.array(found)
+
+  return _drawn(draws, s, share)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -338,49 +369,3 @@ def resampled_phi(
     to_N = shuffle(stratum_N, rng) if shuffled else at_N
     found.append(mean_phi(a.rows(at_N), b.rows(to_N), every))
   return np.array(found)
-
-
-def top_means(
-  x_nD: np.ndarray, z_nS: scipy.sparse.csr_matrix, k: int, own_SD=None
-) -> np.ndarray:
-  """Mean row of each concept's k strongest tokens: [S, D]; NaN where none.
-
-  SAE-V (arXiv 2502.17514) compares these between modalities.
-
-  Args:
-    x_nD: the tokens' rows, about their modality's mean.
-    z_nS: codes.
-    k: how many tokens, at most.
-    own_SD: directions of the concepts, along which each mean is projected out:
-      two sets that fire for one concept are alike in that anyway.
-  """
-  z_Sn = z_nS.T.tocsr()
-  found_SD = np.full((z_Sn.shape[0], x_nD.shape[1]), np.nan)
-  for s in range(z_Sn.shape[0]):
-    run = slice(z_Sn.indptr[s], z_Sn.indptr[s + 1])
-    rows_n, values_n = z_Sn.indices[run], z_Sn.data[run]
-    if not len(rows_n):
-      continue
-    top = np.argsort(-values_n, kind='stable')[:k]
-    found_SD[s] = x_nD[rows_n[top]].mean(0)
-    if own_SD is not None:
-      d_D = own_SD[s] / max(np.linalg.norm(own_SD[s]), 1e-12)
-      found_SD[s] -= (found_SD[s] @ d_D) * d_D
-  return found_SD
-
-
-def cosines(a_SD: np.ndarray, b_SD: np.ndarray) -> np.ndarray:
-  """Of rows with rows: [S]; NaN where one is undefined or zero."""
-  norm_S = np.linalg.norm(a_SD, axis=1) * np.linalg.norm(b_SD, axis=1)
-  with np.errstate(invalid='ignore', divide='ignore'):
-    return np.where(norm_S > 0, (a_SD * b_SD).sum(1) / norm_S, np.nan)
-
-
-def other_cosines(a_SD: np.ndarray, b_SD: np.ndarray) -> np.ndarray:
-  """Mean cosine of each row with all rows of the others: [S]."""
-  unit = lambda x: x / np.maximum(np.linalg.norm(x, axis=1)[:, None], 1e-12)
-  cosine_SS = unit(a_SD) @ unit(b_SD).T
-  s = len(a_SD)
-  if s < 2:
-    return np.full(s, np.nan)
-  return (cosine_SS.sum(1) - np.diag(cosine_SS)) / (s - 1)

@@ -125,29 +125,68 @@ def read_other(path: str, store: store_lib.Store, split: str) -> Other:
   return Other(at_n[order], e_nD)
 
 
+def _scored(z_ns, e_nD, randoms, bin_s, split: str) -> tuple[Entries, Any]:
+  """Scores of concepts, and what they stand beside.
+
+  Args:
+    z_ns: codes of concepts.
+    e_nD: the images by the other model.
+    randoms: activations of random directions, for each bin of firings.
+    bin_s: each concept's bin.
+    split: which is reported.
+
+  Returns:
+    entries by the end of their names, and scores [s].
+  """
+  score_s = monosemanticity.scores(z_ns, e_nD)
+  null_s = monosemanticity.permuted(z_ns, e_nD).mean(0)
+  random_BR = np.array([monosemanticity.scores(r, e_nD) for r in randoms])
+  random_BR = random_BR.reshape(len(randoms), _RANDOM)
+  floor_s = monosemanticity.floors(random_BR)[bin_s]
+  # A direction's score is over bins as concepts are.
+  share_B = np.bincount(bin_s, minlength=len(randoms))
+  random_R = np.ma.masked_invalid(random_BR)
+  random_R = (
+    np.ma.average(random_R, axis=0, weights=share_B).filled(np.nan)
+    if len(randoms)
+    else np.full(_RANDOM, np.nan)
+  )
+  mean = lambda values: naming_scores.mean_over('concepts', values, split)
+  return {
+    'mean': mean(score_s),
+    'mean_permuted': mean(null_s),
+    'mean_excess': mean(score_s - null_s),
+    'mean_random': mean(random_R),
+    'above_random': mean(monosemanticity.above(score_s, floor_s)),
+  }, score_s
+
+
 def monosemantic(s: findings.Subject, other: Other) -> tuple[Entries, Arrays]:
   """MonoSemanticity of concepts for images, and of what knows nothing.
 
-  'permuted' gives each image's activations to another image; 'random' are
-  random directions that fire for as many images as a concept does.
+  By the other model's embeddings as they are, and by those about their mean.
+  'permuted' gives each image's activations to another image, and 'excess' is
+  what a concept has beyond its own; 'random' are random directions that fire
+  for as many images as concepts do, and 'above_random' is the share of concepts
+  above 95 % of those that fire about as often as they: 0.05 if they know
+  nothing.
   """
   image = s.test[0]
   z_nS, x_nD = image.z_nS[other.at_n], image.x_nD[other.at_n]
   firings_S = energy.usage(z_nS).count_S
   kept = np.flatnonzero(firings_S >= modality.LEAST_FIRINGS)
-  score_S = np.full(s.sae.s, np.nan)
-  score_S[kept] = monosemanticity.scores(z_nS[:, kept], other.e_nD)
-  order = np.random.default_rng(0).permutation(len(other.e_nD))
-  permuted_n = monosemanticity.scores(z_nS[:, kept], other.e_nD[order])
-  firings = int(np.median(firings_S[kept])) if len(kept) else 1
-  random_n = monosemanticity.scores(
-    monosemanticity.random_activations(x_nD, _RANDOM, firings), other.e_nD
-  )
-  mean = lambda v: naming_scores.mean_over('concepts', v, s.split)
-  beside = np.quantile(random_n, 0.95)
-  return {
-    'monosemanticity/mean': mean(score_S),
-    'monosemanticity/mean_permuted': mean(permuted_n),
-    'monosemanticity/mean_random': mean(random_n),
-    'monosemanticity/above_random': mean(score_S[kept] > beside),
-  }, {'monosemanticity': score_S}
+  bin_s, firings_B = monosemanticity.bins(firings_S[kept])
+  randoms = [
+    monosemanticity.random_activations(x_nD, _RANDOM, int(firings))
+    for firings in firings_B
+  ]
+  entries, arrays = {}, {}
+  for name, e_nD in (
+    ('monosemanticity', other.e_nD),
+    ('monosemanticity_centred', monosemanticity.centred(other.e_nD)),
+  ):
+    found, score_s = _scored(z_nS[:, kept], e_nD, randoms, bin_s, s.split)
+    entries |= {f'{name}/{key}': entry for key, entry in found.items()}
+    arrays[name] = np.full(s.sae.s, np.nan)
+    arrays[name][kept] = score_s
+  return entries, arrays

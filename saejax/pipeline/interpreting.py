@@ -172,6 +172,22 @@ def _rows(
     yield row | {'strongest': explainers.to_json(p.evidence[j])}
 
 
+def _alike(test_NC, e_ND: np.ndarray, at: str, split: str):
+  """MonoSemanticity by concept, and entries: as embeddings are, and centred."""
+  columns, entries = {}, {}
+  for what, rows_ND in (
+    ('monosemanticity', e_ND),
+    ('monosemanticity_centred', monosemanticity.centred(e_ND)),
+  ):
+    columns[what] = monosemanticity.scores(test_NC, rows_ND)
+    others_ND = rows_ND[interpretation.shift(np.arange(len(rows_ND)))]
+    entries[f'{at}/{what}'] = mean_entry(columns[what], split)
+    entries[f'{at}/{what}/shuffled'] = mean_entry(
+      monosemanticity.scores(test_NC, others_ND), split
+    )
+  return columns, entries
+
+
 def interpret(
   s: subject.Subject,
   prepared: Sequence[subject.Prepared],
@@ -215,13 +231,8 @@ def interpret(
         entries[f'{at}/iou'] = mean_entry(places.iou_C, split)
         entries[f'{at}/iou/shuffled'] = mean_entry(places.shuffled_C, split)
       if e_ND is not None:
-        score_C = monosemanticity.scores(p.test_NC, e_ND)
-        columns['monosemanticity'] = score_C
-        entries[f'{at}/monosemanticity'] = mean_entry(score_C, split)
-        others_ND = e_ND[interpretation.shift(np.arange(len(e_ND)))]
-        entries[f'{at}/monosemanticity/shuffled'] = mean_entry(
-          monosemanticity.scores(p.test_NC, others_ND), split
-        )
+        more, alike = _alike(p.test_NC, e_ND, at, split)
+        columns, entries = columns | more, entries | alike
       rows += _rows(s, p, columns)
   if isinstance(explainer, explainers.Judge) and explainer.spent.answers:
     spent = explainer.spent
@@ -238,7 +249,9 @@ def summary(found: Found) -> str:
   lines = []
   for at in SOURCES:
     told = []
-    for what in ('auroc', 'hard', 'iou', 'monosemanticity'):
+    for what in (
+      'auroc', 'hard', 'iou', 'monosemanticity', 'monosemanticity_centred',
+    ):  # fmt: skip
       e = found.entries.get(f'{at}/{what}')
       if e is None or e['value'] is None:
         continue

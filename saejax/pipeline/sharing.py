@@ -25,6 +25,12 @@ from saejax.report import figures
 from saejax.report import figures_sharing
 
 TABLE = 'concepts.csv'
+_TOLD = (
+  ('CKA', 'cka', 'permuted', 'cka/permuted'),
+  ('shared', 'shared_share', 'chance', 'shared_share/chance'),
+  ('by halves', 'shared_share/halves', 'of one', 'shared_share/ceiling'),
+  ('co-firing', 'phi', 'permuted', 'phi/permuted'),
+)
 Entries = dict[str, dict[str, Any]]
 
 
@@ -216,12 +222,8 @@ def summary(found: Found) -> str:
       name = f'{at}/{pair}'
       told = [
         f'{what} {_line(found.entries, f"{name}/{key}")}'
-        f' ({ref} {_line(found.entries, f"{name}/{key}/{ref}")})'
-        for what, key, ref in (
-          ('CKA', 'cka', 'permuted'),
-          ('shared', 'shared_share', 'ceiling'),
-          ('co-firing', 'phi', 'permuted'),
-        )
+        f' ({ref} {_line(found.entries, f"{name}/{beside}")})'
+        for what, key, ref, beside in _TOLD
         if f'{name}/{key}' in found.entries
       ]
       lines.append(f'{name}: {"; ".join(told)}')

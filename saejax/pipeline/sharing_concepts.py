@@ -9,6 +9,7 @@ import numpy as np
 
 from saejax import results
 from saejax import store as store_lib
+from saejax.analysis import agreement
 from saejax.analysis import bootstrap
 from saejax.analysis import sharing
 from saejax.pipeline import sharing_depth as depth
@@ -44,14 +45,14 @@ class Layer:
     counts: firings by example, of as many tokens each.
     means: of each concept's strongest tokens, [S, D]; and without their own
       direction.
-    halves: of the strongest tokens of two halves of the bare texts.
+    halves: likewise of two halves of the examples, the same in all contexts.
     l0: before and after it was matched.
   """
 
   counts: Mapping[str, sharing.Counts]
   means: Mapping[str, np.ndarray]
   rests: Mapping[str, np.ndarray]
-  halves: tuple[np.ndarray, np.ndarray]
+  halves: Mapping[str, tuple[np.ndarray, np.ndarray]]
   l0: tuple[float, float]
 
 
@@ -81,6 +82,12 @@ def mean_l0(encoded: Mapping[str, reading.Encoded]) -> float:
   return float(np.mean([sharing.l0(e.z_nS) for e in encoded.values()]))
 
 
+def _half(own: reading.Encoded, z_nS, is_in_N, top: int) -> np.ndarray:
+  """Means of the strongest tokens of some examples: [S, D]."""
+  at_n = np.flatnonzero(is_in_N[own.example_n])
+  return agreement.top_means(own.x_nD[at_n], z_nS[at_n], top)
+
+
 def read(
   dictionary: reading.Dictionary,
   encoded: Mapping[str, reading.Encoded],
@@ -89,31 +96,27 @@ def read(
   settings: Settings,
 ) -> Layer:
   """Counts and means of codes at the L0 that all layers have."""
-  matched = dict(
-    zip(
-      encoded, sharing.match_l0([e.z_nS for e in encoded.values()], l0),
-      strict=True,
-    )
-  )  # fmt: skip
+  cut = sharing.match_l0(
+    [e.z_nS for e in encoded.values()],
+    l0,
+    [e.scale for e in encoded.values()],
+  )
+  matched = dict(zip(encoded, cut, strict=True))
   own = dictionary.directions
-  top = lambda context, **k: sharing.top_means(
+  top = lambda context, **k: agreement.top_means(
     encoded[context].x_nD, matched[context], settings.top, **k
   )
-  text = encoded['text']
-  is_first_n = np.random.default_rng(settings.seed).random(n) < 0.5
-  parts = []
-  for side in (True, False):
-    at_n = np.flatnonzero(is_first_n[text.example_n] == side)
-    parts.append(
-      sharing.top_means(text.x_nD[at_n], matched['text'][at_n], settings.top)
-    )
+  is_first_N = np.random.default_rng(settings.seed).permutation(n) < n // 2
+  half = lambda context, first: _half(
+    encoded[context], matched[context], is_first_N == first, settings.top
+  )
   return Layer(
     counts={
       c: sharing.counts(matched[c], e.example_n, n) for c, e in encoded.items()
     },
     means={c: top(c) for c in encoded},
     rests={c: top(c, own_SD=own) for c in encoded},
-    halves=(parts[0], parts[1]),
+    halves={c: (half(c, True), half(c, False)) for c in encoded},
     l0=(
       mean_l0(encoded),
       float(np.mean([sharing.l0(z) for z in matched.values()])),
@@ -146,18 +149,69 @@ def _agreement(a_SD, b_SD, among_S, at: str, split: str) -> Entries:
   among = among_S & np.isfinite(a_SD).all(1) & np.isfinite(b_SD).all(1)
   a, b = a_SD[among], b_SD[among]
   return {
-    at: _over_concepts(sharing.cosines(a, b), split),
-    f'{at}/others': _over_concepts(sharing.other_cosines(a, b), split),
+    at: _over_concepts(agreement.cosines(a, b), split),
+    f'{at}/others': _over_concepts(agreement.other_cosines(a, b), split),
+  }
+
+
+def _agreement_halves(one, other, among_S, at: str, split: str) -> Entries:
+  """Cosines of one half's means with the other's, of two contexts and of one.
+
+  Of the same concepts, and of as many examples.
+  """
+  parts = (*one, *other)
+  among = among_S & np.all([np.isfinite(p).all(1) for p in parts], axis=0)
+  a, a2, b, b2 = (p[among] for p in parts)
+  mean = lambda *pairs: _over_concepts(
+    np.mean([agreement.cosines(x, y) for x, y in pairs], axis=0), split
+  )
+  return {
+    f'{at}/halves': mean((a, b2), (a2, b)),
+    f'{at}/ceiling': mean((a, a2), (b, b2)),
+  }
+
+
+def _share(layer: Layer, a: str, b: str, at: str, settings, split) -> Entries:
+  """The share of concepts that fire in both, and what it stands beside."""
+  one, other = layer.counts[a], layer.counts[b]
+  n, cut = len(one.tokens_N), settings.threshold
+  drawn = (cut, settings.draws, settings.seed)
+  live_S = sum(c.rate_S for c in layer.counts.values()) > 0
+  chance = sharing.chance_share(one.rate_S, other.rate_S, cut, live_S)
+  halves = lambda x, y: sharing.halves_share(x, y, *drawn)
+  spread = lambda draws_R, what: depth.spread(draws_R, n, split, what)
+  return {
+    at: depth.interval(
+      float(sharing.shared_share(one.rate_S, other.rate_S, cut)),
+      sharing.resampled_share(one, other, *drawn),
+      n,
+      split,
+      least=0,
+    ),
+    f'{at}/chance': results.entry(chance, n=int(live_S.sum()), split=split),
+    f'{at}/exchanged': spread(
+      sharing.exchanged_share(one, other, *drawn), _EXCHANGED
+    ),
+    f'{at}/halves': spread(halves(one, other), _HALVES),
+    # Of either context: one that fires less surely has the lower.
+    f'{at}/ceiling': spread(
+      (halves(one, one) + halves(other, other)) / 2, _HALVES
+    ),
   }
 
 
 def pair(
   layer: Layer, a: str, b: str, at: str, settings: Settings, split: str
 ) -> Pair:
-  """What two contexts of a layer share, and what chance would."""
+  """What two contexts of a layer share, and what chance would.
+
+  `ceiling` is what two halves of one context's examples share, in the mean of
+  both contexts, and `halves` what one half in a context shares with the other
+  half in the other. Only these two are of as many examples as each other: with
+  `halves` at `ceiling`, the contexts are as alike as samples of one.
+  """
   one, other = layer.counts[a], layer.counts[b]
   n, cut, draws = len(one.tokens_N), settings.threshold, settings.draws
-  share = lambda x, y: float(sharing.shared_share(x, y, cut))
   shared_S = (one.rate_S > cut) & (other.rate_S > cut)
   live_S = (one.rate_S > cut) | (other.rate_S > cut)
   firing = sharing.co_firing(one, other)
@@ -166,28 +220,14 @@ def pair(
     sharing.strata(one, other), np.random.default_rng(settings.seed)
   )
   shuffled = sharing.co_firing(one, other.rows(order)).paired(shared_S)
-  few = max(draws // 10, 5)
   live = max(int(live_S.sum()), 1)
   entry = lambda value: results.entry(
     float(value) if live_S.any() else math.nan, n=int(live_S.sum()), split=split
   )
-  spread = depth.spread
   entries = {
     f'{at}/live': results.entry(int(live_S.sum()), n=n, split=split),
     f'{at}/shared': results.entry(int(shared_S.sum()), n=n, split=split),
-    f'{at}/shared_share': depth.interval(
-      share(one.rate_S, other.rate_S),
-      sharing.resampled_share(one, other, cut, draws, settings.seed), n, split,
-    ),
-    f'{at}/shared_share/chance': entry(
-      sharing.chance_share(one.rate_S, other.rate_S, cut)
-    ),
-    f'{at}/shared_share/exchanged': spread(
-      sharing.exchanged_share(one, other, cut, few), n, split, _EXCHANGED
-    ),
-    f'{at}/shared_share/ceiling': spread(
-      sharing.halves_share(other, cut, few), n, split, _HALVES
-    ),
+    **_share(layer, a, b, f'{at}/shared_share', settings, split),
     f'{at}/paired_share': entry(paired_S.sum() / live),
     f'{at}/paired_share/permuted': entry(shuffled.sum() / live),
     f'{at}/phi': depth.interval(
@@ -195,7 +235,7 @@ def pair(
       sharing.resampled_phi(one, other, shared_S, draws, settings.seed),
       n, split,
     ),
-    f'{at}/phi/permuted': spread(
+    f'{at}/phi/permuted': depth.spread(
       sharing.resampled_phi(
         one, other, shared_S, draws, settings.seed, shuffled=True
       ),
@@ -207,15 +247,15 @@ def pair(
     **_agreement(
       layer.rests[a], layer.rests[b], shared_S, f'{at}/agreement_rest', split
     ),
-    f'{at}/agreement/ceiling': _agreement(
-      *layer.halves, shared_S, 'own', split
-    )['own'],
+    **_agreement_halves(
+      layer.halves[a], layer.halves[b], shared_S, f'{at}/agreement', split
+    ),
   }  # fmt: skip
   return Pair(
     shared_S,
     paired_S,
     firing.phi_S,
-    sharing.cosines(layer.means[a], layer.means[b]),
+    agreement.cosines(layer.means[a], layer.means[b]),
     entries,
   )
 

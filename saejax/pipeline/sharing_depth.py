@@ -14,7 +14,7 @@ from saejax.analysis import cka
 from saejax.pipeline import sharing_reading as reading
 
 PAIRS = (('image', 'caption'), ('image', 'text'), ('caption', 'text'))
-CEILING = 'text halves'
+HALVES = 'text halves'
 MEASURES = ('cka', 'knn', 'class_cosine')
 PERMUTED = '95 % of permuted examples'
 _CELLS = 1 << 22  # Of draws' labels held at once.
@@ -30,25 +30,28 @@ class Measured:
   draws_R: np.ndarray
   permuted_R: np.ndarray
   n: int
+  least: float = -1.0  # What it can be.
 
   def entries(self, at: str, split: str) -> Entries:
     return {
-      at: interval(self.value, self.draws_R, self.n, split),
+      at: interval(self.value, self.draws_R, self.n, split, self.least),
       f'{at}/permuted': spread(self.permuted_R, self.n, split),
     }
 
 
-def interval(value: float, draws_R, n: int, split: str) -> dict[str, Any]:
+def interval(
+  value: float, draws_R, n: int, split: str, least: float = -1.0
+) -> dict[str, Any]:
   """A result with its bounds over resampled examples.
 
   A resample has fewer different examples, which moves what is measured (means
   of classes are noisier, and so less alike): the draws lend their spread about
-  their own mean, not their place.
+  their own mean, not their place. Bounds stay within what can be: `least` to 1.
   """
   low, high = math.nan, math.nan
   if np.isfinite(draws_R).any() and math.isfinite(value):
     about = np.nanpercentile(draws_R, [2.5, 97.5]) - np.nanmean(draws_R)
-    low, high = np.minimum(value + about, 1.0)
+    low, high = np.clip(value + about, least, 1.0)
   found = results.entry(
     bootstrap.Estimate(value, n, float(low), float(high)), split=split
   )
@@ -96,6 +99,7 @@ def _knn(x_ND, y_ND, settings: Settings) -> Measured:
     weight_RN @ overlap_N / len(x_ND),
     cka.permuted_overlap(near_x, near_y, settings.draws, settings.seed),
     len(x_ND),
+    least=0.0,
   )
 
 
@@ -162,9 +166,10 @@ def layer(
   classes: reading.Classes | None,
   settings: Settings,
 ) -> dict[str, dict[str, Measured]]:
-  """Measures of every pair of contexts of a layer, and their ceiling.
+  """Measures of every pair of contexts of a layer, and of halves of the text.
 
-  The ceiling is one half of each bare text's tokens against the other half.
+  These are one half of each bare text's tokens against the other half: how
+  alike two readings of one thing are, of half the tokens and so noisier.
   """
   n = len(pair_N)
   tokens = {
@@ -192,7 +197,7 @@ def layer(
     labels = None
     if classes is not None:
       labels = (classes.told_NC[long_N],) * 2
-    found[CEILING] = measure(one, other, settings, labels)
+    found[HALVES] = measure(one, other, settings, labels)
   return found
 
 

@@ -46,11 +46,16 @@ class Tokens:
 
 @dataclasses.dataclass(frozen=True)
 class Encoded:
-  """Tokens of a context: rows about their training mean, and codes."""
+  """Tokens of a context: rows about their training mean, and codes.
+
+  `scale` is what the encoder multiplies the context's rows by: codes times it
+  are on the scale on which the encoder chose them.
+  """
 
   x_nD: np.ndarray
   z_nS: scipy.sparse.csr_matrix
   example_n: np.ndarray
+  scale: float
 
 
 def layers(store: store_lib.Store) -> list[int]:
@@ -200,7 +205,12 @@ def encoded(
     dictionary.sae, dictionary.variables, own, tokens.rows_n
   )
   mean_D = np.asarray(own.stats['train'].mean, np.float32)
-  return Encoded(found.x_nD - mean_D, found.z_nS, tokens.example_n)
+  return Encoded(
+    found.x_nD - mean_D,
+    found.z_nS,
+    tokens.example_n,
+    encode.scale(dictionary.sae, dictionary.variables, own),
+  )
 
 
 def pooled(

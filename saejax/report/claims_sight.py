@@ -172,7 +172,7 @@ def shares(e: Evidence) -> Judged:
     null |= {
       f'{at}, for an image and another’s text': own[1],
       f'{at}, in both by chance': get('shared_share/chance'),
-      f'{at}, in both halves of texts': get('shared_share/ceiling'),
+      f'{at}, in two halves of one context': get('shared_share/ceiling'),
       f'{at}, CKA of permuted examples': get('cka/permuted'),
     }
   for factor in e.factors:

@@ -15,6 +15,7 @@ _PANELS = {
   'hard': ('against hard negatives', 0.5),
   'iou': ('IoU with object masks', None),
   'monosemanticity': ('MonoSemanticity', None),
+  'monosemanticity_centred': ('MonoSemanticity, centred', None),
 }
 _LABELS = {
   'sae': 'concepts', 'dimension': 'residual\ndimensions',

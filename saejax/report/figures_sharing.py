@@ -9,17 +9,20 @@ import numpy as np
 
 from saejax.report import figures
 
-# Results by the end of their names; what chance gives, and the most there is.
-CONCEPTS = {
-  'shared_share': ('shared concepts', 'chance', 'ceiling'),
-  'phi': ('co-firing (φ)', 'permuted', None),
-  'agreement': ('cosine of top means', 'others', 'ceiling'),
+_Measures = Mapping[str, tuple[str, str, str | None, str | None]]
+# Results by the end of their names: what chance gives; what two halves of one
+# context give, and at as many examples the halves of two.
+CONCEPTS: _Measures = {
+  'shared_share': ('shared concepts', 'chance', 'ceiling', 'halves'),
+  'phi': ('co-firing (φ)', 'permuted', None, None),
+  'agreement': ('cosine of top means', 'others', 'ceiling', 'halves'),
 }
-REPRESENTATIONS = {
-  'cka': ('CKA, debiased', 'permuted', None),
-  'knn': ('mutual k-NN', 'permuted', None),
-  'class_cosine': ('cosine of class means', 'permuted', None),
+REPRESENTATIONS: _Measures = {
+  'cka': ('CKA, debiased', 'permuted', None, None),
+  'knn': ('mutual k-NN', 'permuted', None, None),
+  'class_cosine': ('cosine of class means', 'permuted', None, None),
 }
+_BESIDE = ('chance', 'ceiling', 'halves')
 _PAIRS = {
   'image-caption': ('image, caption after it', '#D55E00', '-'),
   'image-text': ('image, bare text', '#0072B2', '-'),
@@ -31,7 +34,7 @@ _PAIRS = {
 def _points(
   entries: Mapping[str, Mapping[str, Any]],
   layers: Sequence[int],
-  measures: Mapping[str, tuple[str, str, str | None]],
+  measures: _Measures,
 ) -> list[dict[str, Any]]:
   """What is drawn: a row for each measure, pair and layer."""
   points = []
@@ -44,7 +47,7 @@ def _points(
         e = entries[at]
         point = {'measure': what, 'pair': pair, 'layer': layer}
         point |= {key: e.get(key) for key in ('value', 'low', 'high', 'n')}
-        for key, other in zip(('chance', 'ceiling'), others, strict=True):
+        for key, other in zip(_BESIDE, others, strict=True):
           beside = entries.get(f'{at}/{other}', {})
           point[key] = beside.get('value')
         points.append(point)
@@ -58,7 +61,7 @@ def _numbers(points, key: str) -> np.ndarray:
 def by_layer(
   entries: Mapping[str, Mapping[str, Any]],
   layers: Sequence[int],
-  measures: Mapping[str, tuple[str, str, str | None]],
+  measures: _Measures,
 ) -> figures.Figure:
   """A panel for each measure that there is, a line for each pair of contexts.
 
@@ -83,15 +86,14 @@ def by_layer(
           color=colour, linestyle=line, marker='o', markersize=3.5,
           linewidth=1.4, elinewidth=0.8, capsize=2, label=label,
         )  # fmt: skip
-        ax.plot(
-          at, _numbers(own, 'chance'), color=colour, linestyle='--',
-          linewidth=0.8,
-        )  # fmt: skip
-        if np.isfinite(_numbers(own, 'ceiling')).any():
-          ax.plot(
-            at, _numbers(own, 'ceiling'), color=colour, linestyle=':',
-            linewidth=0.8,
-          )  # fmt: skip
+        for key, style in (
+          ('chance', '--'), ('ceiling', ':'), ('halves', 'x'),
+        ):  # fmt: skip
+          beside = _numbers(own, key)
+          if np.isfinite(beside).any():
+            ax.plot(
+              at, beside, style, color=colour, linewidth=0.8, markersize=3.5
+            )
       ax.set_title(measures[what][0])
       ax.set_xlabel('layer')
       ax.set_xticks(list(layers) if len(layers) <= 8 else layers[::4])
@@ -102,6 +104,11 @@ def by_layer(
     drawing.legend(
       handles.values(), handles, loc='outside lower center', ncols=4,
     )  # fmt: skip
-    drawing.suptitle('dashed: chance; dotted: ceiling', fontsize=8)
+    told = 'dashed: chance'
+    if any(p['halves'] is not None for p in points):
+      told += (
+        '; half the examples with the others: dotted in one context, × in two'
+      )
+    drawing.suptitle(told, fontsize=8)
   names = list(points[0]) if points else []
   return figures.Figure(drawing, {n: [p[n] for p in points] for n in names})

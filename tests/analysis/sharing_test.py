@@ -47,6 +47,26 @@ class CountsTest(parameterized.TestCase):
     same = sharing.match_l0(codes, 99.0)
     self.assertEqual(same[0].nnz, codes[0].nnz)
 
+  def test_codes_are_cut_on_the_scale_of_the_encoder(self):
+    """One modality's rows are half as large, and are read twice as large."""
+    rng = np.random.default_rng(0)
+    codes = [
+      scipy.sparse.random_array((400, 20), density=0.4, rng=rng).tocsr()
+      for _ in range(2)
+    ]
+    stored = [codes[0], codes[1] / 2]
+    on_one_scale = sharing.match_l0(codes, 2.0)
+    found = sharing.match_l0(stored, 2.0, [1.0, 2.0])
+    for z, own, expected in zip(found, stored, on_one_scale, strict=True):
+      np.testing.assert_array_equal(z.indices, expected.indices)
+      self.assertAlmostEqual(sharing.l0(z), 2.0, delta=0.2)
+      np.testing.assert_array_equal(
+        z.toarray()[z.toarray() > 0], own.toarray()[z.toarray() > 0]
+      )
+    # On the stored scale the smaller loses most of its own.
+    one, other = map(sharing.l0, sharing.match_l0(stored, 2.0))
+    self.assertGreater(one, 2 * other)
+
   def test_scores(self):
     found = sharing.score(
       np.array([0.2, 0, 0.1, 0]), np.array([0, 0.2, 0.1, 0])
@@ -61,7 +81,12 @@ class ShareTest(parameterized.TestCase):
     self.assertEqual(sharing.shared_share(a, b, 0.001), 2 / 4)
     self.assertTrue(np.isnan(sharing.shared_share(a, b, 0.9)))
     # Two of five on each side: 0.8 in both by chance, of 3.2.
-    self.assertAlmostEqual(sharing.chance_share(a, b, 0.1), 0.25)
+    every = np.ones(5, bool)
+    self.assertAlmostEqual(sharing.chance_share(a, b, 0.1, every), 0.25)
+    # A dead one is no candidate: one of four in both, of three.
+    found = sharing.chance_share(a, b, 0.1, (a > 0) | (b > 0))
+    self.assertAlmostEqual(found, 1 / 3)
+    self.assertTrue(np.isnan(sharing.chance_share(a, b, 0.9, every)))
 
   def test_bounds_hold_the_value(self):
     fires = random(0, 0.1)
@@ -78,7 +103,69 @@ class ShareTest(parameterized.TestCase):
     a, b = counts(fires & first), counts(fires & ~first)
     self.assertEqual(sharing.shared_share(a.rate_S, b.rate_S, 0.01), 0)
     self.assertEqual(sharing.exchanged_share(a, b, 0.01, 5).min(), 1)
-    self.assertEqual(sharing.halves_share(a, 0.01, 5).min(), 1)
+    self.assertEqual(sharing.halves_share(a, a, 0.01, 5).min(), 1)
+    self.assertEqual(sharing.halves_share(a, b, 0.01, 5).max(), 0)
+
+  def test_unrelated_contexts_share_what_chance_gives(self):
+    """Of 400 concepts four tenths pass on each side; 1600 never fire."""
+    live, dead, cut = 400, 1600, 0.01
+    measured, chance, related = [], [], []
+    for seed in range(10):
+      rng = np.random.default_rng(seed)
+      on_2S = rng.random((2, live)) < 0.4
+      side = lambda on_S, rng=rng: counts(
+        np.pad(
+          rng.random((N, live)) < np.where(on_S, 0.2, 0.01), [(0, 0), (0, dead)]
+        )
+      )
+      a, b, same = side(on_2S[0]), side(on_2S[1]), side(on_2S[0])
+      live_S = a.rate_S + b.rate_S > 0
+      measured.append(sharing.shared_share(a.rate_S, b.rate_S, cut))
+      chance.append(sharing.chance_share(a.rate_S, b.rate_S, cut, live_S))
+      related.append(sharing.shared_share(a.rate_S, same.rate_S, cut))
+    self.assertAlmostEqual(np.mean(measured), np.mean(chance), delta=0.02)
+    self.assertGreater(np.min(related), np.mean(chance) + 0.5)
+
+  def test_halves_of_two_contexts_are_held_to_halves_of_one(self):
+    """Rates about the threshold: fewer examples pass it less surely."""
+    cut, many = 0.01, 300
+    rng = np.random.default_rng(0)
+    rate_S = np.exp(rng.uniform(np.log(0.005), np.log(0.4), many))
+    side = lambda rate_S: counts(rng.random((N, many)) < rate_S)
+    a, b = side(rate_S), side(rate_S)
+    one = np.mean([sharing.halves_share(c, c, cut, 100).mean() for c in (a, b)])
+    two = sharing.halves_share(a, b, cut, 100).mean()
+    self.assertAlmostEqual(one, two, delta=0.02)
+    # The whole of both is no match for it: more examples, surer rates.
+    whole = sharing.shared_share(a.rate_S, b.rate_S, cut)
+    self.assertGreater(whole, one + 0.02)
+    other = side(np.where(np.arange(many) < many // 2, rate_S, 0))
+    one = np.mean(
+      [sharing.halves_share(c, c, cut, 100).mean() for c in (a, other)]
+    )
+    self.assertLess(sharing.halves_share(a, other, cut, 100).mean(), one - 0.2)
+
+  def test_draws_are_those_of_counting_anew(self):
+    a, b = counts(random(0, 0.02)), counts(random(1, 0.02), 3)
+    cut, rng = 0.005, np.random.default_rng(7)
+    half_RN = rng.permuted(np.tile(np.arange(N) < N // 2, (4, 1)), axis=1)
+    expected = [
+      sharing.shared_share(a.rows(h).rate_S, b.rows(~h).rate_S, cut)
+      for h in half_RN
+    ]
+    found = sharing.halves_share(a, b, cut, 4, seed=7)
+    np.testing.assert_array_equal(found, expected)
+    keep_RN = np.random.default_rng(7).random((4, N)) >= 0.5
+    expected = []
+    for keep_N in keep_RN:
+      fires = [c.fires_NS.toarray() for c in (a, b)]
+      rates = []
+      for k in (keep_N, ~keep_N):
+        mixed = np.where(k[:, None], *fires).sum(0)
+        rates.append(mixed / np.where(k, a.tokens_N, b.tokens_N).sum())
+      expected.append(sharing.shared_share(*rates, cut))
+    found = sharing.exchanged_share(a, b, cut, 4, seed=7)
+    np.testing.assert_array_equal(found, expected)
 
 
 class CoFiringTest(parameterized.TestCase):
@@ -177,26 +264,6 @@ class CoFiringTest(parameterized.TestCase):
     a = np.zeros((N, S), bool)
     a[:9] = True
     self.assertTrue(np.isnan(sharing.co_firing(counts(a), counts(a)).p_S).all())
-
-
-class MeansTest(absltest.TestCase):
-  def test_of_the_strongest_tokens(self):
-    x = np.arange(8.0).reshape(4, 2)
-    z = scipy.sparse.csr_matrix([[1.0, 0, 0], [3, 0, 0], [2, 0, 1], [0, 0, 0]])
-    found = sharing.top_means(x, z, 2)
-    np.testing.assert_array_equal(found[0], (x[1] + x[2]) / 2)
-    np.testing.assert_array_equal(found[2], x[2])
-    self.assertTrue(np.isnan(found[1]).all())
-    own = np.array([[0, 2.0], [1, 0], [1, 0]])
-    rest = sharing.top_means(x, z, 2, own)
-    np.testing.assert_allclose(rest[0], [3, 0])
-    np.testing.assert_allclose(rest[2], [0, 5])
-
-  def test_others_are_all_but_ones_own(self):
-    found = sharing.other_cosines(np.eye(3), np.eye(3))
-    np.testing.assert_allclose(found, 0, atol=1e-12)
-    np.testing.assert_allclose(sharing.cosines(np.eye(3), 2 * np.eye(3)), 1)
-    self.assertTrue(np.isnan(sharing.other_cosines(*[np.eye(1)] * 2)).all())
 
 
 if __name__ == '__main__':

@@ -166,6 +166,10 @@ class InterpretTest(parameterized.TestCase):
       self.value('sae/monosemanticity', found),
       self.value('sae/monosemanticity/shuffled', found) + 0.1,
     )
+    self.assertGreater(
+      self.value('sae/monosemanticity_centred', found),
+      self.value('sae/monosemanticity_centred/shuffled', found) + 0.1,
+    )
     short = os.path.join(self.folder, 'short')
     planted_scenes.write_store(short, n=4)
     s = subject.read(self.config(other_store=short))

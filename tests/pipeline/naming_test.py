@@ -183,6 +183,19 @@ class PlantedTest(absltest.TestCase):
       self.value('monosemanticity/mean_random'), chance - 0.05, chance + 0.2
     )
     self.assertEqual(rows[IMAGE + 1]['monosemanticity'], '')
+    for name in ('monosemanticity', 'monosemanticity_centred'):
+      value = lambda key, name=name: self.value(f'{name}/{key}')
+      self.assertAlmostEqual(
+        value('mean') - value('mean_permuted'), value('mean_excess'), places=6
+      )
+      # Four in many are of what the other model sees.
+      self.assertBetween(value('above_random'), 4 / truth.S / 2, 0.9)
+    self.assertLess(
+      abs(self.value('monosemanticity_centred/mean_permuted')), 0.02
+    )
+    for i in range(4):
+      self.assertGreater(float(rows[i]['monosemanticity_centred']), 0.3)
+    self.assertLess(abs(float(rows[10]['monosemanticity_centred'])), 0.1)
 
   def test_one_concept_is_as_good_a_probe_as_the_whole_row(self):
     for name in ('image', 'text'):
@@ -247,6 +260,8 @@ class PlantedTest(absltest.TestCase):
     value = lambda name: entries[name]['value']
     self.assertEqual(value('concepts/live'), 0)
     for name in ('name/best/mean_auroc', 'monosemanticity/mean',
+                 'monosemanticity_centred/mean_random',
+                 'monosemanticity_centred/above_random',
                  'max_cosine/median', 'shrinkage/text'):  # fmt: skip
       self.assertIsNone(value(name))
     self.assertEqual(value('probing/text/k1/mean_auroc'), 0.5)

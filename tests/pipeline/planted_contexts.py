@@ -37,8 +37,9 @@ def write_store(
   layers=(LAYER,),
   seed: int = 0,
   longest: int | None = None,
+  text_size: float = 1.0,
 ) -> np.ndarray:
-  """Writes the store; the examples' factors."""
+  """Writes the store, texts so large; the examples' factors."""
   assert kind in ('shared', 'disjoint', 'unpaired', 'chance')
   has = factors(n, seed)
   rng = np.random.default_rng(seed + 1)
@@ -70,7 +71,8 @@ def write_store(
         size = rng.uniform(0.8, 1.2)
         if kind == 'chance':
           f, size = rng.integers(FACTORS), size * (rng.random() < 0.3)
-        x.append(size * ATOMS[f] + gap + noise)
+        times = 1.0 if context == 'image' else text_size
+        x.append(times * (size * ATOMS[f] + gap + noise))
         columns.append((i, split_N[i], i, t, f))
     table = np.array(columns).T
     writer.write(
@@ -81,16 +83,26 @@ def write_store(
   return has
 
 
-def write_sae(path: str, layer: int = LAYER, streams=None) -> None:
-  """A dictionary whose concepts are the atoms."""
+def write_sae(
+  path: str, layer: int = LAYER, streams=None, text_scale: float | None = None
+) -> None:
+  """A dictionary whose concepts are the atoms.
+
+  With `text_scale` it reads each modality on its own scale, images on 1.
+  """
   sae = nn.ReLU(d=D, s=S, k=2)
+  if text_scale is not None:
+    sae = nn.ReLU(d=D, s=S, k=2, modalities=('image', 'text'))
   variables = sae.init(jax.random.key(0), method=lambda module: module.w_dec)
   params = dict(variables['params'])
   params |= {'w_enc': ATOMS.astype(np.float32)}
   params |= {'w_dec': ATOMS.astype(np.float32)}
   params |= {'b_enc': np.full(S, -0.3, np.float32)}
+  constants = dict(variables['constants'])
+  if text_scale is not None:
+    constants['scale'] = np.array([1, text_scale], np.float32)
   named = streams or [f'layer{layer:02d}.{c}' for c in _TOKENS]
   io.save(
-    path, sae, {'params': params, 'constants': variables['constants']},
+    path, sae, {'params': params, 'constants': constants},
     {'config': {'streams': named}},
   )  # fmt: skip

@@ -12,6 +12,7 @@ from saejax import errors
 from saejax import results
 from saejax import store as store_lib
 from saejax.pipeline import sharing
+from saejax.pipeline import sharing_depth
 from saejax.pipeline import sharing_reading
 from tests import planted
 from tests.pipeline import planted_contexts
@@ -71,6 +72,43 @@ class SharingTest(parameterized.TestCase):
     self.assertGreater(self.value('disjoint', 'shared_share/chance'), 0.1)
     self.assertEqual(self.value('disjoint', 'shared_share/ceiling'), 1)
     self.assertEqual(self.value('disjoint', 'shared_share/exchanged'), 1)
+
+  def test_halves_stand_beside_halves(self):
+    for name in ('shared_share', 'agreement'):
+      two, one = (
+        self.value('shared', f'{name}/{k}') for k in ('halves', 'ceiling')
+      )
+      self.assertAlmostEqual(two, one, delta=0.1, msg=name)
+    self.assertEqual(self.value('disjoint', 'shared_share/halves'), 0)
+    self.assertIsNone(self.value('disjoint', 'agreement/halves'))
+    e = self.entry('disjoint', 'shared_share/halves')
+    self.assertEqual(e['interval'], '95 % of splits in halves')
+
+  def test_a_cut_is_on_the_scale_of_the_encoder(self):
+    """Texts that are written a third as large fire no less for it."""
+    sae, store = self.path('apart-sae'), self.path('apart')
+    planted_contexts.write_store(store, n=120, text_size=1 / 3)
+    planted_contexts.write_sae(sae, text_scale=3.0)
+    config = sharing.SharingConfig(draws=20, l0=0.5)
+    found = sharing.sharing(store, [sae], config)
+    value = lambda name: found.entries[f'{LAYER}/{name}']['value']
+    self.assertAlmostEqual(value('l0_matched'), 0.5, delta=0.01)
+    self.assertEqual(value('image-text/shared_share'), 1)
+    rate = lambda c: sum(float(r[f'p_{c}']) for r in found.rows)
+    self.assertAlmostEqual(rate('image'), rate('text'), delta=0.1)
+
+  def test_bounds_are_within_what_can_be(self):
+    draws_R = np.array([0.0, 0.1, 0.3, 0.9])
+    for value, least, low, high in (
+      (0.05, 0.0, 0, 0.58), (0.05, -1.0, -0.2675, 0.58), (0.95, 0.0, 0.6325, 1),
+    ):  # fmt: skip
+      e = sharing_depth.interval(value, draws_R, 4, 'test', least)
+      self.assertAlmostEqual(e['low'], low)
+      self.assertAlmostEqual(e['high'], high)
+    for kind, found in self.found.items():
+      for name, e in found.entries.items():
+        if name.endswith(('shared_share', 'knn')):
+          self.assertGreaterEqual(e['low'], 0, (kind, name))
 
   def test_unpaired_texts_are_at_what_permuting_gives(self):
     self.assertEqual(self.value('unpaired', 'shared_share'), 1)
