@@ -104,6 +104,22 @@ class InterpretTest(parameterized.TestCase):
     self.assertEqual(e['n'], len(WORDS))
     self.assertEqual(e['value'], self.subject.eligible_S.sum())
 
+  def test_what_stands_beside_a_concept_is_compared_with_it(self):
+    scores = {
+      source: np.array([
+        row['auroc'] or np.nan
+        for row in self.named.rows
+        if row['source'] == source
+      ], float)
+      for source in interpreting.SOURCES
+    }  # fmt: skip
+    for name in interpreting.SOURCES[1:]:
+      difference = scores['sae'] - scores[name]
+      e = self.named.entries[f'sae-{name}/auroc']
+      self.assertEqual(e['n'], np.isfinite(difference).sum())
+      self.assertAlmostEqual(e['value'], np.nanmean(difference))
+      self.assertEqual(e['interval'], 'bootstrap over concepts')
+
   def test_files(self):
     out = self.create_tempdir().full_path
     self.named.write(out)
