@@ -65,7 +65,9 @@ flags.DEFINE_float(
   'damage', C.damage, 'That a strength may do on val, in nats per token.'
 )
 flags.DEFINE_integer('images', C.images, 'Asked about, of each class.')
-flags.DEFINE_integer('captions', C.captions, 'Of other scenes, that tell the damage.')
+flags.DEFINE_integer(
+  'captions', C.captions, 'Of other scenes, that tell the damage.'
+)
 flags.DEFINE_integer(
   'train_scenes', C.train_scenes, 'That directions are made of, at most.'
 )
