@@ -124,6 +124,21 @@ class SubjectTest(absltest.TestCase):
     np.testing.assert_array_equal(found.iou_C, 0)
     np.testing.assert_array_equal(found.shuffled_C, 0)
 
+  def test_what_fires_at_random_is_not_explained(self):
+    s, rng = self.subject, np.random.default_rng(3)
+    c = len(s.concepts)
+    at_random = [
+      ((rng.random((r.n, c)) < 0.3) * rng.random((r.n, c)))[r.example_n]
+      for r in (s.train, s.test)
+    ]
+    own = subject.prepare(s, subject.Source('sae', *at_random))
+    naming = explainers.Naming(s.train_texts)
+    entries = interpreting.interpret(s, [own], naming).entries
+    self.assertLessEqual(entries['sae/explained']['value'], 0.1)
+    e = entries['sae-shuffled/auroc']
+    self.assertBetween(0, e['low'], e['high'])
+    self.assertEqual(e['n'], c)
+
   def test_who_scores_is_shown_examples_in_no_order(self):
     s = self.subject
     found = subject.prepare(s, s.sources[0])
