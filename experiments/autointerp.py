@@ -1,12 +1,14 @@
 """Explains concepts automatically, and measures what explanations are worth.
 
-Concepts are drawn from all strengths and explained from examples of train: by
-a language model behind an OpenAI-compatible endpoint, where --judge_url names
-one, else by the word that is most distinctive. Explanations are tried on other
-examples, hard negatives among them, beside those of residual dimensions, of
-random directions that fire as often, and beside everyone's explanation given
-to another. Of scenes, where concepts fire is held against the masks of objects;
-with --other_store, MonoSemanticity is measured.
+Concepts are drawn from all strengths, of those that fire in at least 30
+examples of train and in at most 90 % of them, and explained from these: by a
+language model behind an OpenAI-compatible endpoint, where --judge_url names
+one, else by the word that is most distinctive, if it is more than chance.
+Explanations are tried on other examples, hard negatives among them, and
+compared pair by pair with those of residual dimensions and of random
+directions, as they are and whitened, that fire in as many examples, and with
+everyone's explanation given to another. Of scenes, where concepts fire is held
+against the masks of objects; with --other_store, MonoSemanticity is measured.
 
 Nothing is asked of a network unless --judge_url is given; what that will take
 is printed first, and answers are kept in OUT/answers, so that the same command

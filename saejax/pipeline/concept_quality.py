@@ -91,11 +91,11 @@ class Other:
   e_nD: np.ndarray
 
 
-def read_other(path: str, store: store_lib.Store, split: str) -> Other:
-  """Reads the same images from the store of an independent model.
+def open_other(path: str, store: store_lib.Store) -> store_lib.Store:
+  """The store of an independent model, of the same data.
 
   Raises:
-    UserError: it is of other images, of the same model, or shares too few.
+    UserError: it is of other data, or of the same model.
   """
   other = store_lib.Store(path)
   dataset, model = (other.about.get(key) for key in ('dataset', 'model'))
@@ -109,6 +109,16 @@ def read_other(path: str, store: store_lib.Store, split: str) -> Other:
       f'--other_store={path} is of {model} as well; what is alike to the same '
       'model says nothing. Give a store of another model.'
     )
+  return other
+
+
+def read_other(path: str, store: store_lib.Store, split: str) -> Other:
+  """Reads the same images from the store of an independent model.
+
+  Raises:
+    UserError: it is of other images, of the same model, or shares too few.
+  """
+  other = open_other(path, store)
   rows_n = store['image'].rows(split)
   pair_n = store['image'].column('pair')[rows_n]
   theirs_N = other['image'].column('pair')

@@ -4,7 +4,9 @@ Concepts are drawn from all strengths. Each is explained from examples of train,
 and the explanation is tried on examples of another split: does it tell those
 for which the concept fires from those for which it does not, hard ones among
 them? The same is done with residual dimensions and with random directions that
-fire as often, and with everyone's explanation given to another.
+fire in as many examples, as they are and whitened, and with everyone's
+explanation given to another. What stands beside a concept is compared with it
+pair by pair.
 """
 
 from collections.abc import Mapping
@@ -20,19 +22,23 @@ import tqdm
 
 from saejax import errors
 from saejax import results
-from saejax import store as store_lib
 from saejax.analysis import bootstrap
 from saejax.analysis import interpretation
+from saejax.analysis import modality
 from saejax.analysis import monosemanticity
+from saejax.pipeline import concept_quality
 from saejax.pipeline import interpreting_explainers as explainers
 from saejax.pipeline import interpreting_reading as reading
 from saejax.pipeline import interpreting_subject as subject
 from saejax.report import figures
 from saejax.report import figures_interpretation
 
-SOURCES = ('sae', 'dimension', 'random')
+OWN = 'sae'
+SOURCES = (OWN, 'dimension', 'random', 'whitened')
 TABLE, ANSWERS = 'explanations.csv', 'answers'
-SCORES = ('auroc', 'hard', 'easy', 'balanced')
+SCORES = ('auroc', 'hard', 'easy')
+# Of graded scores alone: else it is the AUROC.
+GRADED = 'balanced'
 _OVER = 'bootstrap over concepts'
 Entries = dict[str, dict[str, Any]]
 
@@ -41,18 +47,21 @@ def _detections(
   s: subject.Subject,
   p: subject.Prepared,
   explanations: Sequence[str],
-  explainer,
+  explainer: explainers.Explainer,
   bar,
 ) -> list[interpretation.Detection | None]:
+  """How well explanations tell; None of what cannot be tried."""
   found = []
-  for t, texts, said in zip(
-    p.trials, subject.trial_texts(s, p), explanations, strict=True
-  ):
+  for j, (t, said) in enumerate(zip(p.trials, explanations, strict=True)):
     bar.update()
-    if not subject.can_be_tried(t):
+    if t is None:
       found.append(None)
       continue
-    score_n = np.asarray(explainer.score(said, texts), float)
+    texts = subject.trial_texts(s, t)
+    # A judge that sees those that fire first could tell them by their place.
+    order = np.random.default_rng((s.config.seed, j)).permutation(len(texts))
+    score_n = np.empty(len(texts))
+    score_n[order] = explainer.score(said, [texts[i] for i in order])
     found.append(interpretation.detect(t, score_n, explainer.cut))
   return found
 
@@ -74,7 +83,10 @@ def mean_entry(value_C: np.ndarray, split: str) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class Localised:
-  """Where concepts fire: IoU [C] with the factor that train chose, and null."""
+  """Where concepts fire: IoU [C] with the factor that train chose, and null.
+
+  A concept that is on no object in train has no factor, '', and an IoU of 0.
+  """
 
   factor: Sequence[str]
   iou_C: np.ndarray
@@ -85,7 +97,7 @@ def localise(s: subject.Subject, source: subject.Source) -> Localised | None:
   """IoU with masks of objects; None where masks or places are not known.
 
   The factor is the best of train; the number is of the other split; the null
-  has the masks of another scene.
+  has the masks of another scene. Only patches that were kept count.
   """
   data = reading.world(s.store)
   if data is None or s.train.place_n is None or s.stream.modality != 'image':
@@ -95,18 +107,25 @@ def localise(s: subject.Subject, source: subject.Source) -> Localised | None:
     return None
   train = reading.masks(data, s.train.pair_N, p)
   test = reading.masks(data, s.test.pair_N, p)
-  train_NPC = reading.on_grid(source.train_nC, s.train, p)
-  test_NPC = reading.on_grid(source.test_nC, s.test, p)
+  train_NPC, in_train_NP = reading.on_grid(source.train_nC, s.train, p)
+  test_NPC, in_test_NP = reading.on_grid(source.test_nC, s.test, p)
   order = interpretation.shift(np.arange(s.test.n))
   iou = interpretation.intersection_over_union
   names, own, null = [], [], []
   for j in range(source.train_nC.shape[1]):
-    on_train_F = np.nan_to_num(iou(train_NPC[..., j], train.mask_NPF))
+    on_train_F = np.nan_to_num(
+      iou(train_NPC[..., j], train.mask_NPF, in_train_NP)
+    )
     f = int(on_train_F.argmax())
+    if not on_train_F[f]:
+      names.append('')
+      own.append(0.0)
+      null.append(0.0)
+      continue
     names.append(train.names[f])
     one = test.mask_NPF[..., [f]]
-    own.append(iou(test_NPC[..., j], one)[0])
-    null.append(iou(test_NPC[order, :, j], one)[0])
+    own.append(iou(test_NPC[..., j], one, in_test_NP)[0])
+    null.append(iou(test_NPC[..., j], one[order], in_test_NP)[0])
   return Localised(names, np.array(own), np.array(null))
 
 
@@ -114,11 +133,13 @@ def _embeddings(s: subject.Subject) -> np.ndarray | None:
   """The held-out images by an independent encoder: [N, D].
 
   Raises:
-    UserError: the other store lacks some of them.
+    UserError: the other store is of other data or of the same model, or lacks
+      some of them.
   """
-  if s.config.other_store is None:
+  path = s.config.other_store
+  if path is None:
     return None
-  stream = store_lib.Store(s.config.other_store)['image']
+  stream = concept_quality.open_other(path, s.store)['image']
   pair_n = stream.column('pair')
   order = np.argsort(pair_n, kind='stable')
   at_N = np.searchsorted(pair_n[order], s.test.pair_N)
@@ -126,8 +147,8 @@ def _embeddings(s: subject.Subject) -> np.ndarray | None:
   missing = int((pair_n[at_N] != s.test.pair_N).sum())
   if missing:
     raise errors.UserError(
-      f'--other_store={s.config.other_store} lacks {missing} of the '
-      f'{s.test.n} images that are scored: it is of another data set.'
+      f'--other_store={path} lacks {missing} of the {s.test.n} images that are '
+      'scored: embed all of them.'
     )
   return stream.take(at_N).astype(np.float64)
 
@@ -167,25 +188,77 @@ def _rows(
       'stratum': int(s.stratum[j]),
       'energy': float(s.energy[j]),
       'rate': float((p.source.train_nC[:, j] > 0).mean()),
+      'examples': int((p.train_NC[:, j] > 0).sum()),
     }
     row |= {k: _cell(np.asarray(v)[j].item()) for k, v in columns.items()}
     yield row | {'strongest': explainers.to_json(p.evidence[j])}
 
 
-def _alike(test_NC, e_ND: np.ndarray, at: str, split: str):
-  """MonoSemanticity by concept, and entries: as embeddings are, and centred."""
+def _alike(
+  test_NC: np.ndarray, e_ND: np.ndarray, at: str, split: str, seed: int
+) -> tuple[Entries, dict[str, np.ndarray]]:
+  """MonoSemanticity, as embeddings are and centred: results and columns."""
   columns, entries = {}, {}
+  fires_C = (test_NC > 0).sum(0) >= modality.LEAST_FIRINGS
+  scores = lambda e_ND: np.where(
+    fires_C, monosemanticity.scores(test_NC, e_ND), np.nan
+  )
+  order_N = np.random.default_rng(seed).permutation(len(e_ND))
   for what, rows_ND in (
     ('monosemanticity', e_ND),
     ('monosemanticity_centred', monosemanticity.centred(e_ND)),
   ):
-    columns[what] = monosemanticity.scores(test_NC, rows_ND)
-    others_ND = rows_ND[interpretation.shift(np.arange(len(rows_ND)))]
+    columns[what] = scores(rows_ND)
     entries[f'{at}/{what}'] = mean_entry(columns[what], split)
     entries[f'{at}/{what}/shuffled'] = mean_entry(
-      monosemanticity.scores(test_NC, others_ND), split
+      scores(rows_ND[order_N]), split
     )
-  return columns, entries
+  return entries, columns
+
+
+def _explained(
+  s: subject.Subject, p: subject.Prepared, explainer: explainers.Explainer, bar
+) -> tuple[Entries, dict[str, Sequence]]:
+  """Explains the concepts of a source, and tries that: results and columns."""
+  at, split = p.source.name, s.config.split
+  said = explainer.explain(p.evidence, p.train_NC)
+  bar.update(len(said))
+  own = _detections(s, p, said, explainer, bar)
+  others = [said[i] for i in interpretation.shift(np.arange(len(said)))]
+  other = _detections(s, p, others, explainer, bar)
+  entries, columns = {}, {'explanation': said}
+  for what in (*SCORES, *((GRADED,) if explainer.is_graded else ())):
+    columns[what], null_C = _numbers(own, what), _numbers(other, what)
+    entries[f'{at}/{what}'] = mean_entry(columns[what], split)
+    entries[f'{at}/{what}/shuffled'] = mean_entry(null_C, split)
+    if what == 'auroc':
+      entries[f'{at}-shuffled/auroc'] = mean_entry(
+        columns[what] - null_C, split
+      )
+  for i in range(s.config.strata):
+    entries[f'{at}/stratum{i}/auroc'] = mean_entry(
+      columns['auroc'][s.stratum == i], split
+    )
+  told = [bool(said[j]) for j, t in enumerate(p.trials) if t]
+  entries[f'{at}/explained'] = mean_entry(np.array(told, float), split)
+  return entries, columns
+
+
+def _beside(
+  s: subject.Subject, p: subject.Prepared, e_ND: np.ndarray | None
+) -> tuple[Entries, dict[str, Sequence]]:
+  """What needs no explanation: places, and MonoSemanticity."""
+  at, split = p.source.name, s.config.split
+  entries, columns = {}, {}
+  places = localise(s, p.source)
+  if places:
+    columns |= {'factor': places.factor, 'iou': places.iou_C}
+    entries[f'{at}/iou'] = mean_entry(places.iou_C, split)
+    entries[f'{at}/iou/shuffled'] = mean_entry(places.shuffled_C, split)
+  if e_ND is not None:
+    found, more = _alike(p.test_NC, e_ND, at, split, s.config.seed)
+    entries, columns = entries | found, columns | more
+  return entries, columns
 
 
 def interpret(
@@ -200,40 +273,25 @@ def interpret(
     prepared: what is drawn, by source.
     explainer: a judge, or naming.
   """
-  split, entries, rows = s.config.split, {}, []
+  split, rows, auroc = s.config.split, [], {}
+  entries = {
+    'concepts/eligible': results.entry(
+      int(s.eligible_S.sum()), n=len(s.eligible_S), split='train',
+      unit='concepts',
+    )
+  }  # fmt: skip
   e_ND = _embeddings(s)
   total = sum(3 * len(p.trials) for p in prepared)
   with tqdm.tqdm(total=total, unit='question', disable=None) as bar:
     for p in prepared:
-      at = p.source.name
-      said = explainer.explain(p.evidence, p.train_NC)
-      bar.update(len(said))
-      own = _detections(s, p, said, explainer, bar)
-      other = _detections(
-        s, p, [said[i] for i in interpretation.shift(np.arange(len(said)))],
-        explainer, bar,
-      )  # fmt: skip
-      columns = {'explanation': said}
-      for what in SCORES:
-        columns[what], null = _numbers(own, what), _numbers(other, what)
-        entries[f'{at}/{what}'] = mean_entry(columns[what], split)
-        entries[f'{at}/{what}/shuffled'] = mean_entry(null, split)
-      for i in range(s.config.strata):
-        entries[f'{at}/stratum{i}/auroc'] = mean_entry(
-          columns['auroc'][s.stratum == i], split
-        )
-      entries[f'{at}/explained'] = mean_entry(
-        np.array([float(bool(text)) for text in said]), split
-      )
-      places = localise(s, p.source)
-      if places:
-        columns |= {'factor': places.factor, 'iou': places.iou_C}
-        entries[f'{at}/iou'] = mean_entry(places.iou_C, split)
-        entries[f'{at}/iou/shuffled'] = mean_entry(places.shuffled_C, split)
-      if e_ND is not None:
-        more, alike = _alike(p.test_NC, e_ND, at, split)
-        columns, entries = columns | more, entries | alike
-      rows += _rows(s, p, columns)
+      found, columns = _explained(s, p, explainer, bar)
+      beside, more = _beside(s, p, e_ND)
+      entries |= found | beside
+      rows += _rows(s, p, columns | more)
+      auroc[p.source.name] = columns['auroc']
+  # Only what stands beside a concept that could be tried as well.
+  for name in auroc.keys() - {OWN}:
+    entries[f'{OWN}-{name}/auroc'] = mean_entry(auroc[OWN] - auroc[name], split)
   if isinstance(explainer, explainers.Judge) and explainer.spent.answers:
     spent = explainer.spent
     entries['judge/unread'] = results.entry(
@@ -244,9 +302,15 @@ def interpret(
   )
 
 
+def _told(e: Mapping[str, Any]) -> str:
+  bounds = f' [{e["low"]:.3f}, {e["high"]:.3f}]' if 'low' in e else ''
+  return f'{e["value"]:.3f}{bounds}'
+
+
 def summary(found: Found) -> str:
   """What was found, in a few lines to print."""
-  lines = []
+  count = found.entries['concepts/eligible']
+  lines = [f'{count["value"]} of {count["n"]} concepts are eligible']
   for at in SOURCES:
     told = []
     for what in (
@@ -256,8 +320,11 @@ def summary(found: Found) -> str:
       if e is None or e['value'] is None:
         continue
       null = found.entries.get(f'{at}/{what}/shuffled', {}).get('value')
-      bounds = f' [{e["low"]:.3f}, {e["high"]:.3f}]' if 'low' in e else ''
       beside = '' if null is None else f' (shuffled {null:.3f})'
-      told.append(f'{what} {e["value"]:.3f}{bounds}{beside}')
+      told.append(f'{what} {_told(e)}{beside}')
     lines.append(f'{at}: {"; ".join(told) or "nothing could be scored"}')
+  for name in ('shuffled', *SOURCES[1:]):
+    e = found.entries.get(f'{OWN}-{name}/auroc')
+    if e is not None and e['value'] is not None:
+      lines.append(f'{OWN} above {name}: auroc {_told(e)}')
   return '\n'.join(lines)

@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 import scipy.sparse
 
+from saejax.analysis import interpretation
 from saejax.analysis import naming
 from saejax.data import judge as judge_lib
 
@@ -57,10 +58,12 @@ class Evidence:
 class Explainer(Protocol):
   """Explains concepts, and scores examples by an explanation.
 
-  `cut` is from which score on an example is called.
+  `cut` is from which score on an example is called; `is_graded`, whether there
+  are scores between.
   """
 
   cut: float
+  is_graded: bool
 
   def explain(
     self, evidence: Sequence[Evidence], a_NC: np.ndarray
@@ -77,12 +80,15 @@ class Explainer(Protocol):
 class Naming:
   """Explains by the most distinctive name of the strongest examples.
 
+  What may be so common there by chance is no name, and explains nothing.
+
   Attributes:
     texts: of the examples that concepts are explained from.
   """
 
   texts: Sequence[str]
   cut: float = 0.5
+  is_graded: bool = False
 
   def explain(
     self, evidence: Sequence[Evidence], a_NC: np.ndarray
@@ -98,7 +104,13 @@ class Naming:
       scipy.sparse.csr_matrix(a_NC), has_nW, naming.parts(names),
       np.arange(len(self.texts)),
     )  # fmt: skip
-    return [names[i] if i >= 0 else '' for i in index_C]
+    is_name_C = (
+      interpretation.by_chance(a_NC, has_nW, index_C) <= interpretation.LEVEL
+    )
+    return [
+      names[i] if is_name else ''
+      for i, is_name in zip(index_C, is_name_C, strict=True)
+    ]
 
   def score(self, explanation: str, texts: Sequence[str]) -> np.ndarray:
     if not explanation:
@@ -171,6 +183,7 @@ class Judge:
   endpoint: judge_lib.Endpoint
   spent: Spent = dataclasses.field(default_factory=Spent)
   cut: float = _MOST / 2
+  is_graded: bool = True
 
   def _ask(self, messages: judge_lib.Messages) -> str:
     answer = judge_lib.ask(self.endpoint, messages)

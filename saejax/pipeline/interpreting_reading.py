@@ -47,6 +47,12 @@ class Rows:
   def n(self) -> int:
     return len(self.pair_N)
 
+  def examples_that_fire(self) -> np.ndarray:
+    """In how many examples each concept fires: [S]."""
+    rows, s = self.z_nS.nonzero()
+    once = np.unique(self.example_n[rows] * self.z_nS.shape[1] + s)
+    return np.bincount(once % self.z_nS.shape[1], minlength=self.z_nS.shape[1])
+
   def pooled(self) -> np.ndarray:
     """The mean row of each example: [N, D]."""
     sum_ND = np.zeros((self.n, self.x_nD.shape[1]))
@@ -240,10 +246,15 @@ def _is(sampled: scenes.Scenes, name: str) -> np.ndarray:
   return (found_NO == list(names).index(value)) & sampled.drawn_NO
 
 
-def on_grid(z_nC: np.ndarray, rows: Rows, p: int) -> np.ndarray:
-  """Whether a concept fires at each patch: bool [N, P, C].
+def on_grid(
+  z_nC: np.ndarray, rows: Rows, p: int
+) -> tuple[np.ndarray, np.ndarray]:
+  """Whether a concept fires at each patch, and which patches were kept.
 
   A patch is seen twice, in the whole image and in its tile; either counts.
+
+  Returns:
+    bool [N, P, C] and bool [N, P]: a store may keep some positions alone.
   """
   n, c = rows.n, z_nC.shape[1]
   place_n = rows.place_n
@@ -251,7 +262,10 @@ def on_grid(z_nC: np.ndarray, rows: Rows, p: int) -> np.ndarray:
   row_n, column_n = in_tile_n // (p + 1), in_tile_n % (p + 1)
   patch_n = np.where(in_tile_n < 0, place_n, row_n * p + column_n)
   is_patch_n = (in_tile_n < 0) | (column_n < p)  # Not a newline.
-  fires_NPC = np.zeros((n, p * p, c), bool)
   at = np.flatnonzero(is_patch_n)
-  np.logical_or.at(fires_NPC, (rows.example_n[at], patch_n[at]), z_nC[at] > 0)
-  return fires_NPC
+  place = rows.example_n[at], patch_n[at]
+  fires_NPC = np.zeros((n, p * p, c), bool)
+  np.logical_or.at(fires_NPC, place, z_nC[at] > 0)
+  kept_NP = np.zeros((n, p * p), bool)
+  kept_NP[place] = True
+  return fires_NPC, kept_NP

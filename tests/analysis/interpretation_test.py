@@ -28,14 +28,50 @@ class DrawTest(parameterized.TestCase):
     )
     self.assertCountEqual(found, range(5))
 
-  def test_directions_fire_as_often_as_asked(self):
-    along = RNG.normal(size=(1000, 3))
-    rate = np.array([0.01, 0.1, 0.5])
-    train, test = interpretation.fire_alike(
-      along, RNG.normal(size=(1000, 3)), rate
+  def test_concepts_of_few_or_of_nearly_all_examples_are_not_eligible(self):
+    count = np.array([0, 29, 30, 90, 91, 100])
+    np.testing.assert_array_equal(
+      interpretation.eligible(count, 100), [0, 0, 1, 1, 0, 0]
     )
-    np.testing.assert_allclose((train > 0).mean(0), rate, atol=2e-3)
-    np.testing.assert_allclose((test > 0).mean(0), rate, atol=0.05)
+
+  def test_directions_fire_in_as_many_examples_as_asked(self):
+    along = RNG.normal(size=(1000, 3)).astype(np.float32)
+    example = np.arange(1000) // 5
+    largest = lambda z, least: interpretation.strongest(z, example, 200, least)
+    count = np.array([30, 60, 180])
+    train, test = interpretation.fire_alike(
+      along, RNG.normal(size=(1000, 3)), largest(along, -np.inf), count
+    )
+    np.testing.assert_array_equal((largest(train, 0) > 0).sum(0), count)
+    np.testing.assert_allclose(
+      (largest(test, 0) > 0).mean(0), count / 200, atol=0.1
+    )
+
+  def test_dimensions_have_signs_of_their_own_and_come_once(self):
+    found = interpretation.dimensions(32, 32, 0)
+    np.testing.assert_array_equal(np.abs(found).sum(0), 1)
+    np.testing.assert_array_equal(np.abs(found).sum(1), 1)
+    self.assertBetween((found.sum(0) > 0).sum(), 6, 26)
+    more = interpretation.dimensions(4, 11, 0)
+    self.assertLen(np.unique(more[:, :8].T, axis=0), 8)
+    np.testing.assert_array_equal(np.abs(more).sum(0), [1] * 8 + [0] * 3)
+
+  def test_along_whitened_directions_rows_vary_alike(self):
+    size = np.geomspace(100, 1, 6)
+    turn, _ = np.linalg.qr(RNG.normal(size=(6, 6)))
+    x = (3 + RNG.normal(size=(20_000, 6)) * size) @ turn.T
+    share = lambda w: (turn.T @ w * size[:, None]) ** 2 / (x @ w).var(0)
+    plain = share(RNG.normal(size=(6, 300))).mean(1)
+    white = share(interpretation.whitened(x, 300, 0)).mean(1)
+    self.assertGreater(plain[0], 0.5)  # It follows the first axis.
+    np.testing.assert_allclose(white, 1 / 6, atol=0.05)
+
+  def test_what_does_not_vary_is_not_blown_up(self):
+    x = RNG.normal(size=(500, 4))
+    x[:, 3] = 0
+    found = interpretation.whitened(x, 200, 0)
+    self.assertTrue(np.isfinite(found).all())
+    self.assertLess(np.abs(found[3]).max(), 4e2)
 
   def test_strongest_of_tokens(self):
     z = np.array([[1, 0], [3, 0], [2, 5.0]])
@@ -95,15 +131,19 @@ class ScoreTest(parameterized.TestCase):
 
 
 class IouTest(absltest.TestCase):
+  def iou(self, fires, mask, known=None):
+    known = np.ones(fires.shape, bool) if known is None else known
+    return interpretation.intersection_over_union(fires, mask, known)
+
   def test_of_planted_places(self):
     mask = np.zeros((2, 4, 3), bool)
     mask[0, :2, 0] = mask[:, 3, 1] = True
     fires = np.array([[1, 0, 0, 1], [0, 0, 0, 0]])
-    found = interpretation.intersection_over_union(fires, mask)
+    found = self.iou(fires, mask)
     # Factor 0: one of its two places, and one beside. Factor 1: one of its two
     # places, in another example, and one beside. Factor 2 is nowhere.
     np.testing.assert_allclose(found, [1 / 3, 1 / 3, 0])
-    none = interpretation.intersection_over_union(fires[1:], mask[1:, :, [2]])
+    none = self.iou(fires[1:], mask[1:, :, [2]])
     self.assertTrue(np.isnan(none[0]))
 
   def test_firing_elsewhere_counts(self):
@@ -111,13 +151,20 @@ class IouTest(absltest.TestCase):
     mask[0, 0] = True  # A rare factor.
     fires = np.zeros((10, 4), bool)
     fires[:, 0] = True
-    found = interpretation.intersection_over_union(fires, mask)
+    found = self.iou(fires, mask)
     self.assertAlmostEqual(found[0], 0.1)
 
   def test_what_is_the_same_is_one(self):
     mask = RNG.random((5, 9, 1)) < 0.4
-    found = interpretation.intersection_over_union(mask[..., 0], mask)
+    found = self.iou(mask[..., 0], mask)
     self.assertEqual(found[0], 1)
+
+  def test_of_a_perfect_mask_half_of_which_is_known(self):
+    mask = RNG.random((5, 9, 1)) < 0.4
+    known = np.arange(45).reshape(5, 9) % 2 == 0
+    fires = mask[..., 0] & known
+    self.assertLess(self.iou(fires, mask)[0], 0.7)
+    self.assertEqual(self.iou(fires, mask, known)[0], 1)
 
 
 if __name__ == '__main__':

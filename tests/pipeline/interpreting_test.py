@@ -1,6 +1,7 @@
 """Planted concepts are explained; shuffled explanations are at chance."""
 
 import csv
+import dataclasses
 import os
 import re
 import tempfile
@@ -23,6 +24,7 @@ from saejax.pipeline import interpreting_subject as subject
 from tests.data import stub_judge
 from tests.pipeline import planted_scenes
 
+N = 700  # Scenes.
 WORDS = [name.split('=')[1] for name in planted_scenes.NAMES]
 
 
@@ -44,7 +46,7 @@ class InterpretTest(parameterized.TestCase):
     cls.folder = cls.enterClassContext(tempfile.TemporaryDirectory())
     cls.store = os.path.join(cls.folder, 'store')
     cls.sae = os.path.join(cls.folder, 'sae')
-    planted_scenes.write_store(cls.store)
+    planted_scenes.write_store(cls.store, N)
     planted_scenes.write_sae(cls.sae)
     cls.subject = subject.read(cls.config())
     cls.prepared = [
@@ -64,11 +66,15 @@ class InterpretTest(parameterized.TestCase):
   def assert_planted(self, found):
     value = lambda name: self.value(name, found)
     self.assertGreater(value('sae/auroc'), 0.9)
-    self.assertGreater(value('sae/balanced'), 0.85)
     self.assertGreater(value('sae/hard'), 0.8)
     self.assertBetween(value('sae/auroc/shuffled'), 0.4, 0.62)
-    for source in ('dimension', 'random'):
+    for source in ('dimension', 'random', 'whitened'):
       self.assertLess(value(f'{source}/auroc'), value('sae/auroc') - 0.1)
+    entries = (found or self.named).entries
+    for name in ('shuffled', 'dimension', 'random', 'whitened'):
+      e = entries[f'sae-{name}/auroc']
+      self.assertGreater(e['low'], 0.1)
+      self.assertLess(e['high'], 0.7)
 
   def test_planted_concepts_are_named(self):
     self.assert_planted(self.named)
@@ -84,14 +90,35 @@ class InterpretTest(parameterized.TestCase):
     self.assertLess(self.value('sae/iou/shuffled'), 0.2)
     self.assertLess(self.value('random/iou'), 0.5)
     self.assertLess(self.value('dimension/iou'), 0.5)
+    self.assertLess(self.value('whitened/iou'), 0.5)
     for row in self.named.rows:
       if row['source'] == 'sae':
         self.assertIn(WORDS[row['concept']], row['factor'])
 
   def test_every_number_says_what_it_rests_on(self):
     for name, e in self.named.entries.items():
-      self.assertEqual(e['split'], 'test', name)
+      split = 'train' if name == 'concepts/eligible' else 'test'
+      self.assertEqual(e['split'], split, name)
       self.assertGreater(e['n'], 0, name)
+    e = self.named.entries['concepts/eligible']
+    self.assertEqual(e['n'], len(WORDS))
+    self.assertEqual(e['value'], self.subject.eligible_S.sum())
+
+  def test_what_stands_beside_a_concept_is_compared_with_it(self):
+    scores = {
+      source: np.array([
+        row['auroc'] or np.nan
+        for row in self.named.rows
+        if row['source'] == source
+      ], float)
+      for source in interpreting.SOURCES
+    }  # fmt: skip
+    for name in interpreting.SOURCES[1:]:
+      difference = scores['sae'] - scores[name]
+      e = self.named.entries[f'sae-{name}/auroc']
+      self.assertEqual(e['n'], np.isfinite(difference).sum())
+      self.assertAlmostEqual(e['value'], np.nanmean(difference))
+      self.assertEqual(e['interval'], 'bootstrap over concepts')
 
   def test_files(self):
     out = self.create_tempdir().full_path
@@ -102,9 +129,11 @@ class InterpretTest(parameterized.TestCase):
       self.assertGreater(os.path.getsize(path), 100)
     path = os.path.join(out, 'explanations.csv')
     with open(path, encoding='utf-8') as f:
-      self.assertLen(list(csv.DictReader(f)), 3 * 16)
+      self.assertLen(list(csv.DictReader(f)), 4 * 16)
     said = interpreting.summary(self.named)
-    self.assertRegex(said, r'^sae: auroc \d\.\d{3} .*\(shuffled 0\.\d')
+    self.assertRegex(said, r'^\d+ of 20 concepts are eligible\n')
+    self.assertRegex(said, r'\nsae: auroc \d\.\d{3} .*\(shuffled 0\.\d')
+    self.assertRegex(said, r'\nsae above whitened: auroc 0\.\d{3} \[0\.')
 
   def test_a_judge_is_asked_once_and_goes_on_where_it_stopped(self):
     cache = os.path.join(self.create_tempdir().full_path, 'answers')
@@ -130,6 +159,10 @@ class InterpretTest(parameterized.TestCase):
         subject.cost(self.subject, self.prepared, endpoint).known, 16
       )
     self.assert_planted(first)
+    self.assertGreater(self.value('sae/balanced', first), 0.85)
+    # Scores of 0 and 1 have an AUROC alone.
+    self.assertNotIn('sae/balanced', self.named.entries)
+    self.assertNotIn('balanced', self.named.rows[0])
     self.assertEqual(self.value('judge/unread', first), 0)
     # All is known: no endpoint is needed any more.
     self.assertEqual(run().entries, first.entries)
@@ -144,43 +177,80 @@ class InterpretTest(parameterized.TestCase):
     self.assertEqual(self.value('sae/auroc', found), 0.5)
     self.assertEqual(self.value('judge/unread', found), 1)
 
-  def test_an_independent_encoder_gives_monosemanticity(self):
-    other = os.path.join(self.folder, 'other')
-    n = 300
-    data = specs.SceneSet(n=n, seed=1)
-    # It knows of each scene what it holds.
-    held = scenes.present(scenes.sample(data.world, np.arange(n)))
+  def test_where_there_is_nothing_no_difference_is_found(self):
+    by_name = {p.source.name: p for p in self.prepared}
+    other = dataclasses.replace(self.subject, config=self.config(seed=9))
+    sources = subject.sources(
+      other.train, other.test, other.concepts, other.config.seed
+    )
+    random = {s.name: s for s in sources}['random']
+    own = subject.prepare(other, dataclasses.replace(random, name='sae'))
+    found = interpreting.interpret(
+      other, [own, by_name['random']], explainers.Naming(other.train_texts)
+    )
+    e = found.entries['sae-random/auroc']
+    self.assertBetween(0, e['low'], e['high'])
+    self.assertGreater(e['n'], 10)
+
+  def write_other(self, name: str, about, stream='image') -> str:
+    """An encoder that knows of each scene what it holds."""
+    path = os.path.join(self.folder, name)
+    held = scenes.present(
+      scenes.sample(planted_scenes.dataset(N).world, np.arange(N))
+    )
     columns = [scenes.column(name) for name in planted_scenes.NAMES]
     writer = store_lib.StoreWriter(
-      other, {'image': store_lib.StreamSpec(d=len(columns))}, {}
+      path, {stream: store_lib.StreamSpec(d=len(columns))}, about
     )
-    ids = {k: np.arange(n) for k in ('group', 'pair')}
-    writer.write('image', 0, held[:, columns] + 0.01, ids | {
-      'split': np.zeros(n, int)})  # fmt: skip
+    ids = {k: np.arange(N) for k in ('group', 'pair')}
+    writer.write(stream, 0, held[:, columns] + 0.01, ids | {
+      'split': np.zeros(N, int)})  # fmt: skip
     writer.finish()
+    return path
+
+  def test_an_independent_encoder_gives_monosemanticity(self):
+    same = {'dataset': planted_scenes.about(planted_scenes.dataset(N))}
+    other = self.write_other('other', same)
     s = subject.read(self.config(other_store=other))
-    found = interpreting.interpret(
-      s, self.prepared, explainers.Naming(s.train_texts)
-    )
+    naming = explainers.Naming(s.train_texts)
+    found = interpreting.interpret(s, self.prepared, naming)
+    e = found.entries['sae/monosemanticity']
     self.assertGreater(
-      self.value('sae/monosemanticity', found),
-      self.value('sae/monosemanticity/shuffled', found) + 0.1,
+      e['value'], self.value('sae/monosemanticity/shuffled', found) + 0.1
     )
     self.assertGreater(
       self.value('sae/monosemanticity_centred', found),
       self.value('sae/monosemanticity_centred/shuffled', found) + 0.1,
     )
+    # Not of concepts that fire for less than 30 of the held-out images.
+    (own, *_) = self.prepared
+    enough_C = (own.test_NC > 0).sum(0) >= 30
+    self.assertFalse(enough_C.all())
+    self.assertEqual(e['n'], enough_C.sum())
+
+  def test_another_encoder_must_be_of_the_same_images(self):
+    same = planted_scenes.about(planted_scenes.dataset(N))
     short = os.path.join(self.folder, 'short')
     planted_scenes.write_store(short, n=4)
-    s = subject.read(self.config(other_store=short))
-    with self.assertRaisesRegex(Exception, "has no stream 'image'"):
-      interpreting.interpret(s, self.prepared, explainers.Naming([]))
+    for path, message in (
+      (short, 'short is of another data set than'),
+      (self.write_other('unsaid', {}), 'unsaid is of another data set than'),
+      (
+        self.write_other('streamless', {'dataset': same}, 'picture'),
+        "has no stream 'image'",
+      ),
+    ):
+      s = dataclasses.replace(
+        self.subject, config=self.config(other_store=path)
+      )
+      with self.assertRaisesRegex(Exception, message):
+        interpreting.interpret(s, self.prepared, explainers.Naming([]))
 
   @parameterized.parameters(
     ({'concepts': 1}, '--concepts=1 must be at least 2'),
     ({'strata': 17}, '--strata=17 are more than --concepts=16'),
-    ({'examples': 2}, '--examples=2 must be at least 10'),
-    ({'negatives': 1}, '--negatives=1 must be at least 2'),
+    ({'examples': 2}, '--examples=2 must be at least 34'),
+    ({'negatives': 9}, '--negatives=9 must be at least 10'),
   )
   def test_mistakes(self, changes, message):
     with self.assertRaisesRegex(errors.UserError, message):

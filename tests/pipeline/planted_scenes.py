@@ -24,13 +24,24 @@ ATOMS = np.linalg.qr(np.random.default_rng(4).normal(size=(D, D)))[0][
 _FIRST = 3  # Of the image's positions: what stands before it.
 
 
-def write_store(path: str, n: int = 300, seed: int = 1) -> None:
-  """A row for each position of the image of every scene."""
-  data = specs.SceneSet(n=n, seed=seed, splits=(0.6, 0.1, 0.3))
+def dataset(n: int, seed: int = 1) -> specs.SceneSet:
+  return specs.SceneSet(n=n, seed=seed, splits=(0.6, 0.1, 0.3))
+
+
+def about(data: specs.SceneSet) -> dict:
+  """What a store says of the scenes it is of."""
+  return {'name': 'scenes', **dataclasses.asdict(data)}
+
+
+def write_store(
+  path: str, n: int = 300, seed: int = 1, kept: float = 1.0
+) -> None:
+  """A row for each position of the image of every scene, or for a share."""
+  data = dataset(n, seed)
   pair_N = np.arange(n)
   found = reading.masks(data, pair_N, P)
-  columns = [list(found.names).index(name) for name in NAMES]
-  mask_NPF = found.mask_NPF[:, :, columns].reshape(n, P, P, len(NAMES))
+  of = [list(found.names).index(name) for name in NAMES]
+  mask_NPF = found.mask_NPF[:, :, of].reshape(n, P, P, len(NAMES))
   # The image as a whole, then its tile, whose rows end with a newline.
   tile = np.pad(mask_NPF, ((0, 0), (0, 0), (0, 1), (0, 0)))
   both = np.concatenate(
@@ -45,13 +56,17 @@ def write_store(path: str, n: int = 300, seed: int = 1) -> None:
   spec = store.StreamSpec(
     d=D, columns=('group', 'split', 'pair', 'position', 'token_id')
   )
-  dataset = {'name': 'scenes', **dataclasses.asdict(data)}
-  writer = store.StoreWriter(path, {STREAM: spec}, {'dataset': dataset})
+  writer = store.StoreWriter(path, {STREAM: spec}, {'dataset': about(data)})
   at = np.tile(np.arange(places) + _FIRST, n)
-  writer.write(STREAM, 0, x.astype(np.float32), {
+  columns = {
     'group': example, 'split': split_N[example], 'pair': example,
     'position': at, 'token_id': np.full(len(at), 9),
-  })  # fmt: skip
+  }  # fmt: skip
+  is_kept = rng.random(len(at)) < kept
+  writer.write(
+    STREAM, 0, x[is_kept].astype(np.float32),
+    {name: column[is_kept] for name, column in columns.items()},
+  )  # fmt: skip
   writer.finish()
 
 

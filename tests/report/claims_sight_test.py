@@ -75,6 +75,10 @@ EXPLAINED = {
   'sae/auroc': entry(0.8, 0.77, 0.83),
   'sae/auroc/shuffled': entry(0.5, 0.45, 0.55),
   'random/auroc': entry(0.6, 0.55, 0.65),
+  'whitened/auroc': entry(0.62, 0.57, 0.67),
+  'sae-shuffled/auroc': entry(0.3, 0.25, 0.35),
+  'sae-random/auroc': entry(0.2, 0.15, 0.25),
+  'sae-whitened/auroc': entry(0.18, 0.13, 0.23),
 }
 
 
@@ -166,11 +170,18 @@ class ClaimsTest(parameterized.TestCase):
     (claims.shares, ('sharing',),
      {f'{IMAGE_TEXT}/paired_share/permuted': entry(0.45)}, 'open'),
     (claims.interpretable, ('autointerp', 1),
-     {'sae/auroc': entry(0.5, 0.4, 0.54)}, 'fails'),
+     {'sae-shuffled/auroc': entry(-0.1, -0.2, -0.01)}, 'fails'),
     (claims.interpretable, ('autointerp', 1),
-     {'sae/auroc/shuffled': entry(0.78, 0.7, 0.82)}, 'open'),
+     {'sae-whitened/auroc': entry(0.02, -0.01, 0.05)}, 'open'),
+    (claims.interpretable, ('autointerp', 1),
+     {'sae-whitened/auroc': None}, 'open'),
     (claims.interpretable, ('autointerp', 3),
-     {'random/auroc': entry(0.9, 0.85, 0.95)}, 'fails'),
+     {'sae-random/auroc': entry(-0.1, -0.15, -0.05)}, 'fails'),
+    # Levels that overlap, of which the difference is sure.
+    (claims.interpretable, ('autointerp', 3),
+     {'random/auroc': entry(0.79, 0.75, 0.84)}, 'holds'),
+    (claims.interpretable, ('autointerp', 3),
+     {'sae-random/auroc': entry(0.3, 0.3, 0.3) | {'n': 9}}, 'open'),
     (claims.blind, ('splice', 1),
      {'splice/accuracy/without_image': entry(0.4, 0.35, 0.45)}, 'fails'),
     (claims.blind, ('splice', 1),
