@@ -1,6 +1,7 @@
 """Losses: functions of (batch, out, params), dimensionless, on the mean row."""
 
 from collections.abc import Callable
+import functools
 
 import jax
 from jax import lax
@@ -11,6 +12,10 @@ from saejax import ops
 from saejax import sharding
 from saejax import types
 from saejax.nn import linear
+
+# Concepts over AuxK's codes, up to which a matmul with all decoder rows is less
+# than sums of some.
+_FEW = 8
 
 
 def residual(batch: types.Batch, out: types.Output) -> jax.Array:
@@ -36,6 +41,53 @@ def unexplained(batch: types.Batch, out: types.Output) -> jax.Array:
   return jnp.sum(residual(batch, out) ** 2) / spread(batch, out)
 
 
+def _dead_codes(
+  out: types.Output,
+  params: types.ArrayTree,
+  dead_S: jax.Array,
+  k: int,
+  signed: bool,
+) -> types.Codes:
+  """The k largest pre-activations of dead concepts in each row.
+
+  Fewer than k may be dead. No ReLU: a concept that is dead because all its
+  pre-activations are negative would get no gradient through one.
+  """
+  pre_BS = out.aux['pre_BS']
+  never = 0.0 if signed else -jnp.inf
+  axes = {
+    'batch_axis': sharding.axis(sharding.DATA),
+    'axis': sharding.axis(sharding.MODEL),
+  }
+  top = functools.partial(ops.top_k, k=k, by_magnitude=signed, **axes)
+  of_dead_BS = jnp.where(dead_S[None], pre_BS, never)
+  if dead_S.shape[0] <= _FEW * k:
+
+    def largest(x_BS):
+      values_BK, index_BK = top(x_BS)
+      is_dead_BK = (values_BK != never).astype(x_BS.dtype)
+      return ops.to_dense(is_dead_BK, index_BK, x_BS.shape[1], **axes) > 0
+
+    kept_BS = lax.cond(
+      jnp.sum(dead_S) <= k,
+      lambda x_BS: x_BS != never,
+      largest,
+      lax.stop_gradient(of_dead_BS),
+    )
+    return types.Dense(jnp.where(kept_BS, pre_BS, 0))
+  values_BK, index_BK = top(of_dead_BS)
+  is_dead_BK = values_BK != never
+  codes = types.Sparse(
+    values_BK=jnp.where(is_dead_BK, values_BK, 0),
+    index_BK=jnp.where(is_dead_BK, index_BK, dead_S.shape[0]),
+  )
+  if 'w_enc' not in params:  # Gradients pass through all of pre_BS.
+    return codes
+  return linear.encode_with(
+    codes, out.aux['u_BD'], params['w_enc'], params['b_enc']
+  )
+
+
 def aux_k(
   batch: types.Batch,
   out: types.Output,
@@ -54,26 +106,7 @@ def aux_k(
     ‖e − ê‖² / ‖e‖², or 0 while none is dead.
   """
   e_BD = lax.stop_gradient(residual(batch, out))
-  pre_BS = out.aux['pre_BS']
-  never = 0.0 if signed else -jnp.inf
-  values_BK, index_BK = ops.top_k(
-    jnp.where(dead_S[None], pre_BS, never),
-    k,
-    by_magnitude=signed,
-    batch_axis=sharding.axis(sharding.DATA),
-    axis=sharding.axis(sharding.MODEL),
-  )
-  # Fewer than k may be dead. No ReLU: a concept that is dead because all its
-  # pre-activations are negative would get no gradient through one.
-  is_dead_BK = values_BK != never
-  codes = types.Sparse(
-    values_BK=jnp.where(is_dead_BK, values_BK, 0),
-    index_BK=jnp.where(is_dead_BK, index_BK, dead_S.shape[0]),
-  )
-  if 'w_enc' in params:  # Else gradients pass through all of pre_BS.
-    codes = linear.encode_with(
-      codes, out.aux['u_BD'], params['w_enc'], params['b_enc']
-    )
+  codes = _dead_codes(out, params, dead_S, k, signed)
   ehat_BD = linear.decode_with(codes, params['w_dec'])
   loss = jnp.sum((e_BD - ehat_BD) ** 2) / jnp.sum(e_BD**2)
   return jnp.where(jnp.any(dead_S), loss, 0.0)

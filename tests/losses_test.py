@@ -1,5 +1,7 @@
 """Losses by hand, and where their gradients go."""
 
+from unittest import mock
+
 from absl.testing import absltest
 from absl.testing import parameterized
 import jax
@@ -95,7 +97,8 @@ class MultiTopKTest(parameterized.TestCase):
 
 
 class AuxKTest(parameterized.TestCase):
-  def gradients(self, arch, dead_S, shift=0.0):
+  def gradients(self, arch, dead_S, shift=0.0, few=losses._FEW):
+    self.enter_context(mock.patch.object(losses, '_FEW', few))
     sae, variables = saes.make(arch)
     if not sae.tied:
       b_enc = variables['params']['b_enc']
@@ -107,11 +110,13 @@ class AuxKTest(parameterized.TestCase):
 
     return jax.value_and_grad(loss)(variables['params'])
 
-  @parameterized.product(arch=ARCHS, shift=[0.0, 30.0])
-  def test_reaches_encoder_and_decoder_of_the_dead_alone(self, arch, shift):
+  @parameterized.product(arch=ARCHS, shift=[0.0, 30.0], few=[0, saes.S])
+  def test_reaches_encoder_and_decoder_of_the_dead_alone(
+    self, arch, shift, few
+  ):
     # With a shift of 30 every pre-activation of the dead is far below zero.
     dead_S = jnp.arange(saes.S) % 8 == 0
-    value, grads = self.gradients(arch, dead_S, shift)
+    value, grads = self.gradients(arch, dead_S, shift, few)
     self.assertGreater(value, 0)
     moved = {'w_dec': np.abs(grads['w_dec']).sum(1) > 0}
     if not nn.ARCHITECTURES[arch].tied:
@@ -130,6 +135,16 @@ class AuxKTest(parameterized.TestCase):
     self.assertEqual(value, 0)
     for leaf in jax.tree.leaves(grads):
       np.testing.assert_array_equal(leaf, 0)
+
+  @parameterized.product(arch=ARCHS, dead=[0, 2, 3, 20])
+  def test_sums_of_some_rows_and_matmuls_with_all_agree(self, arch, dead):
+    dead_S = jnp.arange(saes.S) < dead
+    some, every = (self.gradients(arch, dead_S, few=few) for few in (0, saes.S))
+    jax.tree.map(
+      lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
+      some,
+      every,
+    )
 
   def test_fewer_dead_than_k(self):
     dead_S = jnp.arange(saes.S) == 5

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 import concurrent.futures
 import dataclasses
+import functools
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from saejax.data import whitening as whitening_lib
 from saejax.store import hashing
 
 _ROUNDS = 4
+_KEPT = 1 << 18  # Items of which orders are kept, of 2 MiB each.
 
 
 def permute(
@@ -39,6 +41,20 @@ def permute(
     out_n[todo_n] = (left_n << shift) | right_n
     todo_n = todo_n[out_n[todo_n] >= n]
   return out_n.astype(np.int64)
+
+
+@functools.lru_cache(maxsize=8)
+def _order(n: int, seed: int, epoch: int) -> np.ndarray:
+  order_n = permute(np.arange(n), n, seed=seed, epoch=epoch)
+  order_n.flags.writeable = False
+  return order_n
+
+
+def shuffled(i_n: np.ndarray, n: int, *, seed: int, epoch: int) -> np.ndarray:
+  """`permute`; of few items the whole order is kept, a lookup from then on."""
+  if n > _KEPT:
+    return permute(i_n, n, seed=seed, epoch=epoch)
+  return _order(n, seed, epoch)[i_n]
 
 
 def apportion(batch: int, shares: Sequence[float]) -> list[int]:
@@ -108,7 +124,7 @@ class Mixture:
       for epoch in np.unique(at // n):
         here = at // n == epoch
         picked[here] = rows_N[
-          permute(at[here] % n, n, seed=self.seed + 7919 * m, epoch=epoch)
+          shuffled(at[here] % n, n, seed=self.seed + 7919 * m, epoch=int(epoch))
         ]
       which.append(np.full(count, m))
       rows.append(picked)

@@ -134,7 +134,9 @@ class PairedMixture:
     hidden_G = np.full(count, -1)
     for epoch in np.unique(at // n):
       here = at // n == epoch
-      place = batches.permute(at[here] % n, n, seed=self.seed, epoch=epoch)
+      place = batches.shuffled(
+        at[here] % n, n, seed=self.seed, epoch=int(epoch)
+      )
       rows_GM[here] = self.pairs.choose(place, self.seed, int(epoch))
       u_n2 = hashing.uniform(
         self.pairs.pair_G[place], 2, seed=self.seed,

@@ -176,6 +176,7 @@ def shares(e: Evidence) -> Judged:
     measured |= {
       f'{at}, concepts that fire for an image and its text': own[0],
       f'{at}, concepts that fire in both': get('shared_share'),
+      f'{at}, in both, of half the examples each': get('shared_share/halves'),
       f'{at}, CKA': get('cka'),
     }
     null |= {

@@ -1,6 +1,7 @@
 """The order of training: seekable, complete, in the shares asked for."""
 
 import time
+from unittest import mock
 
 from absl.testing import absltest
 import hypothesis
@@ -22,6 +23,16 @@ class PermuteTest(absltest.TestCase):
     whole = batches.permute(np.arange(1000), 1000, seed=3)
     part = batches.permute(np.array([7, 999, 0]), 1000, seed=3)
     np.testing.assert_array_equal(part, whole[[7, 999, 0]])
+
+  def test_an_order_that_is_kept_is_the_same(self):
+    at = np.array([7, 999, 0])
+    given = {'seed': 3, 'epoch': 2}
+    expected = batches.permute(at, 1000, **given)
+    for kept in (0, 1000):
+      with mock.patch.object(batches, '_KEPT', kept):
+        np.testing.assert_array_equal(
+          batches.shuffled(at, 1000, **given), expected
+        )
 
   def test_shuffles(self):
     n = 20_000
