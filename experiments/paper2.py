@@ -13,8 +13,8 @@ The defaults are for the small model that ships. Of a larger one:
 
   ./launch.sh paper2 --model=llava-hf/llava-v1.6-mistral-7b-hf \\
       --layers=8,16,24 --expansion=8 --k=192 --steps=20000 --lr=1e-4 \\
-      --dtype=bfloat16 --prompt='[INST] {image}\\n{question} [/INST]' \\
-      --dataset=karpathy:… --out=runs/paper2
+      --per_example=24 --dtype=bfloat16 --dataset=karpathy:… \\
+      --prompt='[INST] {image}\\n{question} [/INST]' --out=runs/paper2
 """
 
 import os
@@ -48,7 +48,9 @@ flags.DEFINE_integer(
 flags.DEFINE_integer('steps', C.steps, 'Training steps of each dictionary.')
 flags.DEFINE_float('lr', C.lr, 'Peak learning rate.')
 flags.DEFINE_integer(
-  'per_example', C.per_example, 'Positions of each stream that are kept.'
+  'per_example',
+  C.per_example,
+  'Positions of each stream that are kept of an example; all by default.',
 )
 flags.DEFINE_list(
   'factors',

@@ -1,7 +1,6 @@
 """Losses: functions of (batch, out, params), dimensionless, on the mean row."""
 
 from collections.abc import Callable
-import functools
 
 import jax
 from jax import lax
@@ -55,27 +54,22 @@ def _dead_codes(
   """
   pre_BS = out.aux['pre_BS']
   never = 0.0 if signed else -jnp.inf
-  axes = {
-    'batch_axis': sharding.axis(sharding.DATA),
-    'axis': sharding.axis(sharding.MODEL),
-  }
-  top = functools.partial(ops.top_k, k=k, by_magnitude=signed, **axes)
   of_dead_BS = jnp.where(dead_S[None], pre_BS, never)
   if dead_S.shape[0] <= _FEW * k:
-
-    def largest(x_BS):
-      values_BK, index_BK = top(x_BS)
-      is_dead_BK = (values_BK != never).astype(x_BS.dtype)
-      return ops.to_dense(is_dead_BK, index_BK, x_BS.shape[1], **axes) > 0
-
     kept_BS = lax.cond(
       jnp.sum(dead_S) <= k,
       lambda x_BS: x_BS != never,
-      largest,
+      lambda x_BS: ops.is_among_top_k(jnp.abs(x_BS) if signed else x_BS, k),
       lax.stop_gradient(of_dead_BS),
     )
     return types.Dense(jnp.where(kept_BS, pre_BS, 0))
-  values_BK, index_BK = top(of_dead_BS)
+  values_BK, index_BK = ops.top_k(
+    of_dead_BS,
+    k,
+    by_magnitude=signed,
+    batch_axis=sharding.axis(sharding.DATA),
+    axis=sharding.axis(sharding.MODEL),
+  )
   is_dead_BK = values_BK != never
   codes = types.Sparse(
     values_BK=jnp.where(is_dead_BK, values_BK, 0),

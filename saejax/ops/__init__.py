@@ -15,6 +15,7 @@ from saejax.ops.orthogonal import orthogonal_pursuit
 from saejax.ops.packed import packed_batch_top_k
 from saejax.ops.pursuit import matching_pursuit
 from saejax.ops.selection import batch_top_k
+from saejax.ops.selection import is_among_top_k
 from saejax.ops.selection import top_k
 from saejax.ops.sparse import fired
 from saejax.ops.sparse import rows_of
@@ -30,6 +31,7 @@ __all__ = [
   'encode_top_k',
   'fired',
   'heaviside',
+  'is_among_top_k',
   'jump_relu',
   'kernels',
   'kmeans',

@@ -15,6 +15,12 @@ def of(x: jax.Array) -> jax.Array:
   return lax.bitcast_convert_type(x, jnp.int32)
 
 
+def ordered(x: jax.Array) -> jax.Array:
+  """Floats of any sign as integers of the same order."""
+  i = lax.bitcast_convert_type(x.astype(jnp.float32), jnp.int32)
+  return jnp.where(i < 0, i ^ MOST, i)
+
+
 def largest(
   count_at_least: Callable[[jax.Array], jax.Array],
   n: int | jax.Array,

@@ -130,6 +130,30 @@ def top_k(
   return _top_k(x_BS, k, by_magnitude, batch_axis, axis)
 
 
+def is_among_top_k(x_BS: jax.Array, k: int) -> jax.Array:
+  """Whether an entry is one of the k largest of its row: bool [B, S].
+
+  Equals of the k-th are all among them. By bisection, row by row at once: of
+  short rows and many of them `top_k` takes longer, and then has no mask yet.
+  """
+  i_BS = bits.ordered(x_BS)
+
+  def halve(_, bounds):
+    low_B1, high_B1 = bounds
+    # No sum of the two: it could leave int32.
+    middle_B1 = (low_B1 & high_B1) + ((low_B1 ^ high_B1) >> 1)
+    enough_B1 = jnp.sum(i_BS >= middle_B1, axis=1, keepdims=True) >= k
+    return (
+      jnp.where(enough_B1, middle_B1, low_B1),
+      jnp.where(enough_B1, high_B1, middle_B1),
+    )
+
+  low_B1 = jnp.min(i_BS, axis=1, keepdims=True)
+  high_B1 = jnp.max(i_BS, axis=1, keepdims=True) + 1
+  low_B1, _ = lax.fori_loop(0, 32, halve, (low_B1, high_B1))
+  return i_BS >= low_B1
+
+
 def batch_top_k(pre_BS: jax.Array, n: int | jax.Array) -> jax.Array:
   """Keeps the n largest positive entries of a whole batch; the rest are 0.
 

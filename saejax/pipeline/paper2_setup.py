@@ -39,7 +39,8 @@ class Paper2Config:
     k: mean number of active concepts a token; None for 3/64 of the width.
     steps: of training.
     lr: peak learning rate.
-    per_example: positions of each stream that are kept of an example.
+    per_example: positions of each stream that are kept of an example; None for
+      all.
     factors: whose classes are read and steered.
     classes: of each factor that are steered, at most.
     images: that are asked about, of each class that is steered.
@@ -64,13 +65,13 @@ class Paper2Config:
   k: int | None = None
   steps: int = 1000
   lr: float = 2e-3
-  per_example: int = 24
+  per_example: int | None = None
   factors: tuple[str, ...] = ('colour', 'shape')
   classes: int = 5
   images: int = 8
   captions: int = 16
   nulls: int = 399
-  examples: int = 128
+  examples: int = 384
   concepts: int = 40
   site_layer: int | None = None
   site_examples: int = 1000

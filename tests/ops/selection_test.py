@@ -100,6 +100,21 @@ class TopKTest(parameterized.TestCase):
       ops.top_k(jnp.zeros((2, 64)), k)
 
 
+class IsAmongTopKTest(parameterized.TestCase):
+  @parameterized.product(k=[1, 5, 32], shape=meshes.MESHES)
+  def test_equals_a_sort_with_all_equals_of_the_last(self, k, shape):
+    x_BS = np.random.default_rng(k).normal(size=(16, 64)).astype(np.float32)
+    x_BS[:, ::3] = -np.inf
+    x_BS[1] = np.round(x_BS[1])  # Ties.
+    x_BS[2] *= 1e-38
+    x_BS[3, :4] = np.inf, 3e38, -3e38, 0.0
+    with meshes.use(shape):
+      place = jax.device_put(x_BS, jax.P('data', 'model'))
+      found_BS = jax.jit(ops.is_among_top_k, static_argnums=1)(place, k)
+    least_B1 = -np.sort(-x_BS, axis=1)[:, k - 1 : k]
+    np.testing.assert_array_equal(found_BS, x_BS >= least_B1)
+
+
 class BatchTopKTest(parameterized.TestCase):
   @parameterized.product(
     shape=meshes.MESHES,
