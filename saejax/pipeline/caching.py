@@ -84,13 +84,12 @@ class CacheConfig:
   mesh: tuple[int, int] | None = None
 
 
-Place = llava_reading.Place
 # From prompts, the images of each (None without any) and layers to what stands
-# at every position, and what enters those blocks there: [B, T, D] by layer; or
-# what the tower gives there, by the place `llava_reading.TOWER`.
+# at every position, and what enters those blocks there: [B, T, D] by layer, of
+# which `llava_reading.TOWER` may be one where there are images.
 Read = Callable[
-  [Sequence[str], Sequence[Sequence[Image.Image]] | None, tuple[Place, ...]],
-  tuple[llama.Tokens, Mapping[Place, np.ndarray]],
+  [Sequence[str], Sequence[Sequence[Image.Image]] | None, tuple[int, ...]],
+  tuple[llama.Tokens, Mapping[int, np.ndarray]],
 ]
 
 
@@ -109,15 +108,15 @@ class Source:
   about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def stream_name(place: Place, context: str) -> str:
-  at = place if place == llava_reading.TOWER else f'layer{place:02d}'
+def stream_name(layer: int, context: str) -> str:
+  at = 'tower' if layer == llava_reading.TOWER else f'layer{layer:02d}'
   return f'{at}.{context}'
 
 
-def _places(
+def _with_tower(
   config: CacheConfig, layers: Sequence[int], contexts: Sequence[str]
-) -> tuple[Place, ...]:
-  """Where rows of some contexts are from: the tower has those of images."""
+) -> tuple[int, ...]:
+  """Layers that some contexts are kept of, the tower among those of images."""
   has_tower = config.tower and 'image' in contexts
   return (*layers, *([llava_reading.TOWER] if has_tower else []))
 
@@ -197,9 +196,9 @@ def gather(
   What a context that is left out alone would need is not computed.
   """
   rows = {
-    stream_name(place, context): Rows([], [], [], [])
+    stream_name(layer, context): Rows([], [], [], [])
     for context in contexts
-    for place in _places(config, layers, [context])
+    for layer in _with_tower(config, layers, [context])
   }
   encode = source.model.tokenizer
   layout = source.model.module.config.layout
@@ -217,24 +216,24 @@ def gather(
       asked = [context for context in held if context in contexts]
       if not asked:
         continue
-      tokens, x_LBTD = source.read(*inputs, _places(config, layers, asked))
+      tokens, x_LBTD = source.read(*inputs, _with_tower(config, layers, asked))
       for context in asked:
         for b, example in enumerate(batch):
           mask_T = places_lib.mask(tokens, b, context, said[b])
           size = example.image.height, example.image.width
           place_mK = places_lib.places(mask_T, context, size, layout, said[b])
-          for place in _places(config, layers, [context]):
+          for layer in _with_tower(config, layers, [context]):
             at_n = places_lib.kept(
               mask_T, context, example.index, config.per_example,
-              place_mK[:, 0] >= 0 if place == llava_reading.TOWER else None,
+              place_mK[:, 0] >= 0 if layer == llava_reading.TOWER else None,
             )  # fmt: skip
             place_nK = place_mK[np.cumsum(mask_T)[at_n] - 1]
             _add(
-              rows[stream_name(place, context)],
+              rows[stream_name(layer, context)],
               config,
               example,
               context,
-              np.asarray(x_LBTD[place][b][at_n], np.float32),
+              np.asarray(x_LBTD[layer][b][at_n], np.float32),
               np.column_stack([at_n, tokens.ids_BT[b][at_n], place_nK]),
             )
   return rows
@@ -288,13 +287,13 @@ def from_jax(config: CacheConfig) -> Source:
     dtype=jnp.dtype(config.dtype),
   )
   reader = functools.cache(
-    lambda places: llava_reading.reader(model.module, places)
+    lambda layers: llava_reading.reader(model.module, layers)
   )
 
-  def read(prompts, images, places):
+  def read(prompts, images, layers):
     inputs = model.prepare(prompts, images)
     with jax.set_mesh(mesh):
-      x_LBTD = reader(places)(model.params, llava_reading.place(inputs, mesh))
+      x_LBTD = reader(layers)(model.params, llava_reading.place(inputs, mesh))
     return jax.device_get(inputs.tokens), jax.device_get(x_LBTD)
 
   return Source(dataclasses.replace(model, params=None), read)

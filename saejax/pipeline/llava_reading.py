@@ -12,11 +12,8 @@ from saejax.models import llava_folder
 from saejax.models import llava_next
 
 P = jax.P
-TOWER = 'tower'  # The place before the projector; others are layers.
-Place = int | str
-Reader = Callable[
-  [types.ArrayTree, llava_folder.Inputs], dict[Place, jax.Array]
-]
+TOWER = -1  # Stands for the place before the projector, among layers.
+Reader = Callable[[types.ArrayTree, llava_folder.Inputs], dict[int, jax.Array]]
 
 
 def residuals(out: dict[str, Any], layers: Sequence[int]) -> dict[int, Any]:
@@ -28,25 +25,23 @@ def residuals(out: dict[str, Any], layers: Sequence[int]) -> dict[int, Any]:
   }
 
 
-def reader(module: llava_next.LlavaNext, places: Sequence[Place]) -> Reader:
-  """From parameters and a batch to rows [B, T, D] by place.
+def reader(module: llava_next.LlavaNext, layers: Sequence[int]) -> Reader:
+  """From parameters and a batch to residuals [B, T, D] by layer.
 
-  A layer's are its residuals; those of TOWER, which is for batches with images,
-  have the tower's width and are 0 where no patch stands.
+  TOWER may be among the layers where batches have images: what is there has the
+  tower's width, and is 0 where no patch stands.
 
   Where the current mesh has Explicit axes the compiler decides how arrays lie
   inside; rows of what comes out are split over 'data'. What is not asked for is
   not computed.
   """
 
-  layers = [place for place in places if place != TOWER]
-
   def run(params, inputs: llava_folder.Inputs):
     _, out, _ = module.apply(
       {'params': params}, inputs.tokens, image=inputs.image, method='hidden'
     )
-    found = residuals(out, layers)
-    if TOWER in places:
+    found = residuals(out, [n for n in layers if n != TOWER])
+    if TOWER in layers:
       # The compiler sees that it is what `hidden` computes.
       variables = {'params': params}
       found[TOWER] = module.apply(variables, inputs.image, method='tower')
@@ -55,7 +50,7 @@ def reader(module: llava_next.LlavaNext, places: Sequence[Place]) -> Reader:
   def read(params, inputs: llava_folder.Inputs):
     if sharding.out_spec() is None:
       return run(params, inputs)
-    specs = {n: P(sharding.DATA, None, None) for n in places}
+    specs = {n: P(sharding.DATA, None, None) for n in layers}
     placed = jax.sharding.auto_axes(run, out_sharding=specs)
     return placed(params, inputs)
 
