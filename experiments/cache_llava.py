@@ -2,9 +2,11 @@
 
 Of each layer L, what enters block L: stream layerL.image at the positions of
 the image, layerL.caption at the caption after it, layerL.text at the bare
-caption. train_sae reads them by --stream, with the modality of each; analyse
-and explore show where concepts fire, if all positions are kept. Killed, the
-same command goes on; processes share the work.
+caption. With --tower also tower.image, what the vision tower gives before the
+projector, which probe puts beside the layers. train_sae reads streams by
+--stream, with the modality of each; analyse and explore show where concepts
+fire, if all positions are kept. Killed, the same command goes on; processes
+share the work.
 
   ./launch.sh cache_llava --model=llava-hf/llava-v1.6-mistral-7b-hf \\
       --dataset=karpathy:annotations=dataset_coco.json,images=coco \\
@@ -12,6 +14,8 @@ same command goes on; processes share the work.
       --prompt='[INST] {image}\\nDescribe the image. [/INST] {caption}' \\
       --out=runs/llava-store
 """
+
+from absl import flags
 
 from saejax import llava_flags
 from saejax import processes
@@ -22,6 +26,10 @@ C = caching.CacheConfig
 
 OUT = program.required('out', 'Folder of the store.')
 llava_flags.cache_flags(C)
+flags.DEFINE_bool(
+  'tower', C.tower, 'Also keep what the vision tower gives, before the '
+  'projector.'
+)  # fmt: skip
 program.mesh_flag()
 program.process_flags()
 

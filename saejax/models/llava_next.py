@@ -122,6 +122,13 @@ class Projector(nn.Module):
     return dense('linear_2')(act(dense('linear_1')(x_NPD)))
 
 
+def _packed(x_NPD, newline_D, source_BT, other_BTD) -> jax.Array:
+  """Features and newlines where an image stands, [B, T, D], and others else."""
+  row_nD = jnp.concatenate([x_NPD.reshape(-1, len(newline_D)), newline_D[None]])
+  seen_BTD = row_nD[jnp.maximum(source_BT, 0)]
+  return jnp.where((source_BT >= 0)[..., None], seen_BTD, other_BTD)
+
+
 class LlavaNext(nn.Module):
   """The vision tower, the projector and the language model."""
 
@@ -140,28 +147,38 @@ class LlavaNext(nn.Module):
       (c.text.hidden_size,),
     )
 
-  def features(self, tile_NHWC: jax.Array) -> jax.Array:
-    """Projected patches [N, P, D] of whitened tiles."""
+  def seen(self, tile_NHWC: jax.Array) -> jax.Array:
+    """Patches [N, P, Dv] of whitened tiles, in the tower's own width."""
     c = self.config
     _, out = self.vision_tower(tile_NHWC)
     layers = c.vision.num_hidden_layers
     layer = c.vision_feature_layer % (layers + 1)  # Of the hidden states.
     at = out if layer == layers else out[f'layers_{layer}']
-    x_NPD = at['residual'][:, 1:] if c.drops_class else at['residual']
-    return self.multi_modal_projector(x_NPD)
+    return at['residual'][:, 1:] if c.drops_class else at['residual']
+
+  def features(self, tile_NHWC: jax.Array) -> jax.Array:
+    """Projected patches [N, P, D] of whitened tiles."""
+    return self.multi_modal_projector(self.seen(tile_NHWC))
+
+  def tower(self, image: Image) -> jax.Array:
+    """What is projected, [B, T, Dv], where `embed` has it; 0 elsewhere.
+
+    At a newline stands no patch, so that there is nothing either.
+    """
+    x_NPD = self.seen(image.tile_NHWC)
+    nothing_D = jnp.zeros(x_NPD.shape[-1], x_NPD.dtype)
+    return _packed(x_NPD, nothing_D, image.source_BT, nothing_D)
 
   def embed(self, ids_BT: jax.Array, image: Image | None) -> jax.Array:
     """What enters the language model: embedded tokens and packed features."""
     if image is None:
       return self.language_model.embed(ids_BT)
     x_NPD = self.features(image.tile_NHWC)
-    newline_1D = self.image_newline.astype(x_NPD.dtype)[None]
-    row_nD = jnp.concatenate([x_NPD.reshape(-1, x_NPD.shape[-1]), newline_1D])
-    is_image_BT = image.source_BT >= 0
+    newline_D = self.image_newline.astype(x_NPD.dtype)
     # The image token may be beyond the table of a language model alone.
-    token_BTD = self.language_model.embed(jnp.where(is_image_BT, 0, ids_BT))
-    seen_BTD = row_nD[jnp.maximum(image.source_BT, 0)]
-    return jnp.where(is_image_BT[..., None], seen_BTD, token_BTD)
+    own_BT = jnp.where(image.source_BT >= 0, 0, ids_BT)
+    token_BTD = self.language_model.embed(own_BT)
+    return _packed(x_NPD, newline_D, image.source_BT, token_BTD)
 
   def logits(self, x_BTD: jax.Array) -> jax.Array:
     return self.lm_head(x_BTD)

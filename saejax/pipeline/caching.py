@@ -4,7 +4,8 @@ Every example is read twice: its image with the caption as the answer, and the
 caption alone. Of each layer there are three streams: `layerNN.image`, what
 stands at the image; `layerNN.caption`, the caption's tokens after the image,
 which know of it; `layerNN.text`, those of the bare caption, which do not. Layer
-L is what enters block L.
+L is what enters block L. `tower.image`, if it is asked for, is what the vision
+tower gives at the image, before it is projected to what enters block 0.
 """
 
 from collections.abc import Callable
@@ -34,7 +35,6 @@ from saejax.pipeline import embedding_records
 from saejax.pipeline import embedding_scenes
 from saejax.pipeline import examples as examples_lib
 from saejax.pipeline import llava_reading
-from saejax.store import hashing
 from saejax.store import shards
 from saejax.store import writer as writer_lib
 
@@ -42,7 +42,6 @@ CONTEXTS = {'image': 'image', 'caption': 'text', 'text': 'text'}
 PER_SHARD = 256  # Examples of a shard: what a kill can cost.
 _POOLED = ('group', 'split', 'pair')
 _TOKENS = (*_POOLED, 'position', 'token_id')
-_STREAM = 4_000  # Of the hashes that choose positions.
 _LISTED = 1000  # Skipped things that the manifest itself lists.
 
 
@@ -59,6 +58,8 @@ class CacheConfig:
     per_example: positions of each stream that are kept of an example, drawn by
       a hash; None for all.
     pool: keep the mean over an example's positions instead.
+    tower: whether to keep what the vision tower gives, before the projector,
+      wherever a patch stands.
     revision: branch, tag or commit on the hub; None for `main`.
     offline: never ask the network for the model.
     dtype: of the parameters and the computation, one of `embedding.DTYPES`.
@@ -74,6 +75,7 @@ class CacheConfig:
   examples: int | None = None
   per_example: int | None = None
   pool: bool = False
+  tower: bool = False
   revision: str | None = None
   offline: bool = False
   dtype: str = 'float32'
@@ -83,7 +85,8 @@ class CacheConfig:
 
 
 # From prompts, the images of each (None without any) and layers to what stands
-# at every position, and what enters those blocks there: [B, T, D] by layer.
+# at every position, and what enters those blocks there: [B, T, D] by layer, of
+# which `llava_reading.TOWER` may be one where there are images.
 Read = Callable[
   [Sequence[str], Sequence[Sequence[Image.Image]] | None, tuple[int, ...]],
   tuple[llama.Tokens, Mapping[int, np.ndarray]],
@@ -106,23 +109,37 @@ class Source:
 
 
 def stream_name(layer: int, context: str) -> str:
-  return f'layer{layer:02d}.{context}'
+  at = 'tower' if layer == llava_reading.TOWER else f'layer{layer:02d}'
+  return f'{at}.{context}'
 
 
-def _streams(config: CacheConfig, layers: Sequence[int], d: int, labels):
+def _with_tower(
+  config: CacheConfig, layers: Sequence[int], contexts: Sequence[str]
+) -> tuple[int, ...]:
+  """Layers that some contexts are kept of, the tower among those of images."""
+  has_tower = config.tower and 'image' in contexts
+  return (*layers, *([llava_reading.TOWER] if has_tower else []))
+
+
+def _streams(config: CacheConfig, layers: Sequence[int], model, labels):
+  c = model.module.config
   columns = lambda context: (*_TOKENS, *places_lib.COLUMNS[context])
-  spec = lambda context: store_lib.StreamSpec(
+  spec = lambda d, context: store_lib.StreamSpec(
     d=d,
     dtype=config.store_dtype,
     modality=CONTEXTS[context],
     columns=_POOLED if config.pool else columns(context),
     labels=labels if config.pool else (),
   )
-  return {
-    stream_name(layer, context): spec(context)
+  found = {
+    stream_name(layer, context): spec(c.text.hidden_size, context)
     for layer in layers
     for context in CONTEXTS
   }
+  if config.tower:
+    name = stream_name(llava_reading.TOWER, 'image')
+    found[name] = spec(c.vision.hidden_size, 'image')
+  return found
 
 
 def check(config: CacheConfig) -> None:
@@ -157,17 +174,6 @@ def _layers(config: CacheConfig, count: int) -> tuple[int, ...]:
   return layers
 
 
-def _kept(mask_T: np.ndarray, example: int, context: str, config) -> np.ndarray:
-  """Positions of an example that are kept, in order."""
-  at_n = np.flatnonzero(mask_T)
-  most = config.per_example
-  if most is None or len(at_n) <= most:
-    return at_n
-  stream = _STREAM + list(CONTEXTS).index(context)
-  u_n = hashing.uniform(np.array([example]), len(at_n), stream=stream)[0]
-  return np.sort(at_n[np.argsort(u_n)[:most]])
-
-
 @dataclasses.dataclass
 class Rows:
   """Rows of one stream, as they come."""
@@ -191,8 +197,8 @@ def gather(
   """
   rows = {
     stream_name(layer, context): Rows([], [], [], [])
-    for layer in layers
     for context in contexts
+    for layer in _with_tower(config, layers, [context])
   }
   encode = source.model.tokenizer
   layout = source.model.module.config.layout
@@ -210,22 +216,24 @@ def gather(
       asked = [context for context in held if context in contexts]
       if not asked:
         continue
-      tokens, x_LBTD = source.read(*inputs, tuple(layers))
+      tokens, x_LBTD = source.read(*inputs, _with_tower(config, layers, asked))
       for context in asked:
         for b, example in enumerate(batch):
           mask_T = places_lib.mask(tokens, b, context, said[b])
-          at_n = _kept(mask_T, example.index, context, config)
           size = example.image.height, example.image.width
           place_mK = places_lib.places(mask_T, context, size, layout, said[b])
-          place_nK = place_mK[np.cumsum(mask_T)[at_n] - 1]
-          for layer in layers:
-            x_nD = np.asarray(x_LBTD[layer][b][at_n], np.float32)
+          for layer in _with_tower(config, layers, [context]):
+            at_n = places_lib.kept(
+              mask_T, context, example.index, config.per_example,
+              place_mK[:, 0] >= 0 if layer == llava_reading.TOWER else None,
+            )  # fmt: skip
+            place_nK = place_mK[np.cumsum(mask_T)[at_n] - 1]
             _add(
               rows[stream_name(layer, context)],
               config,
               example,
               context,
-              x_nD,
+              np.asarray(x_LBTD[layer][b][at_n], np.float32),
               np.column_stack([at_n, tokens.ids_BT[b][at_n], place_nK]),
             )
   return rows
@@ -249,7 +257,7 @@ def _add(rows: Rows, config, example, context, x_nD, own_nK) -> None:
   rows.words += [dict(own)] * len(x_nD)
 
 
-def _write(writer, index: int, rows: dict[str, Rows], d: int, notes) -> None:
+def _write(writer, index: int, rows: dict[str, Rows], notes) -> None:
   for name, found in rows.items():
     spec = writer.streams[name]
     table = np.array(found.columns, np.int64).reshape(-1, len(spec.columns))
@@ -258,7 +266,7 @@ def _write(writer, index: int, rows: dict[str, Rows], d: int, notes) -> None:
       columns['labels'] = np.array(found.labels, np.uint8).reshape(
         -1, len(spec.labels)
       )
-    x_nD = np.concatenate([np.zeros((0, d), np.float32), *found.x])
+    x_nD = np.concatenate([np.zeros((0, spec.d), np.float32), *found.x])
     writer.write(name, index, x_nD, columns, found.words or None, notes)
 
 
@@ -306,8 +314,7 @@ def _begin(config, data, source, layers, out: str) -> store_lib.StoreWriter:
     'pool': config.pool,
     'dtype': config.dtype,
   }
-  d = source.model.module.config.text.hidden_size
-  streams = _streams(config, layers, d, labels)
+  streams = _streams(config, layers, source.model, labels)
   return embedding.open_writer(out, streams, about | kind.about(data))
 
 
@@ -326,16 +333,15 @@ def _fill(config, data, source, layers, writer) -> None:
     if processes.is_mine(index)
     and not all(writer.is_done(name, index) for name in writer.streams)
   ]
-  c = source.model.module.config
+  side = source.model.module.config.vision.image_size
   total = sum(bounds[i][1] - bounds[i][0] for i in todo)
   with tqdm.tqdm(total=total, unit='example', disable=None) as bar:
     for index in todo:
       start, stop = bounds[index]
-      side = c.vision.image_size
       found, skipped = examples_lib.read_at(data, chosen_G[start:stop], side)
       rows = gather(config, source, found, layers)
       notes = [dataclasses.asdict(s) for s in skipped]
-      _write(writer, index, rows, c.text.hidden_size, notes)
+      _write(writer, index, rows, notes)
       bar.update(stop - start)
 
 

@@ -13,7 +13,9 @@ import numpy as np
 
 from saejax.models import llama
 from saejax.models import tiles
+from saejax.store import hashing
 
+_STREAM = 4_000  # Of the hashes that choose positions.
 COLUMNS = {
   'image': ('patch',),
   'caption': ('start', 'end'),
@@ -41,6 +43,34 @@ def mask(
   real_T = tokens.is_real_BT[b]
   # A caption is the last of its row; a bare one is all but the start.
   return real_T & (np.arange(len(real_T)) >= real_T.sum() - len(said))
+
+
+def kept(
+  mask_T: np.ndarray,
+  context: str,
+  example: int,
+  most: int | None,
+  allowed_m: np.ndarray | None = None,
+) -> np.ndarray:
+  """Positions of an example that are kept, in order.
+
+  Args:
+    mask_T: the context's positions in a row.
+    context: which it is.
+    example: its number, on which the draw depends.
+    most: so many at most; None for all.
+    allowed_m: of the context's positions, those that may be kept; None for all.
+      Others leave their place to what would come next.
+  """
+  at_m = np.flatnonzero(mask_T)
+  kept_n = np.arange(len(at_m))
+  if allowed_m is not None:
+    kept_n = np.flatnonzero(allowed_m)
+  if most is not None and len(kept_n) > most:
+    stream = _STREAM + list(COLUMNS).index(context)
+    u_m = hashing.uniform(np.array([example]), len(at_m), stream=stream)[0]
+    kept_n = np.sort(kept_n[np.argsort(u_m[kept_n])[:most]])
+  return at_m[kept_n]
 
 
 def places(

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import transformers
 
+from saejax import errors
 from saejax import nn
 from saejax import pretrained
 from saejax import types
@@ -21,7 +22,7 @@ from saejax.torch_bridge import sae_torch
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ExportConfig(caching.CacheConfig):
-  """Flags of `export_llava`: those of `cache_llava`, but for its mesh.
+  """Flags of `export_llava`: those of `cache_llava`, but --mesh and --tower.
 
   Attributes:
     device: where torch computes.
@@ -66,6 +67,11 @@ def export(config: ExportConfig, out: str) -> dict[str, int]:
   """
   llava_export.require()
   caching.check(config)
+  if config.tower:
+    raise errors.UserError(
+      "What the vision tower gives is not read from torch: use cache_llava's "
+      '--tower.'
+    )
   llava_export.check_device(config.device)
   return caching.cache(config, out, from_torch)
 

@@ -1,4 +1,4 @@
-"""The residual stream of a LLaVA-NeXT over a mesh, as one jitted function."""
+"""What a LLaVA-NeXT holds inside, over a mesh, as one jitted function."""
 
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ from saejax.models import llava_folder
 from saejax.models import llava_next
 
 P = jax.P
+TOWER = -1  # Stands for the place before the projector, among layers.
 Reader = Callable[[types.ArrayTree, llava_folder.Inputs], dict[int, jax.Array]]
 
 
@@ -27,6 +28,9 @@ def residuals(out: dict[str, Any], layers: Sequence[int]) -> dict[int, Any]:
 def reader(module: llava_next.LlavaNext, layers: Sequence[int]) -> Reader:
   """From parameters and a batch to residuals [B, T, D] by layer.
 
+  TOWER may be among the layers where batches have images: what is there has the
+  tower's width, and is 0 where no patch stands.
+
   Where the current mesh has Explicit axes the compiler decides how arrays lie
   inside; rows of what comes out are split over 'data'. What is not asked for is
   not computed.
@@ -36,7 +40,12 @@ def reader(module: llava_next.LlavaNext, layers: Sequence[int]) -> Reader:
     _, out, _ = module.apply(
       {'params': params}, inputs.tokens, image=inputs.image, method='hidden'
     )
-    return residuals(out, layers)
+    found = residuals(out, [n for n in layers if n != TOWER])
+    if TOWER in layers:
+      # The compiler sees that it is what `hidden` computes.
+      variables = {'params': params}
+      found[TOWER] = module.apply(variables, inputs.image, method='tower')
+    return found
 
   def read(params, inputs: llava_folder.Inputs):
     if sharding.out_spec() is None:

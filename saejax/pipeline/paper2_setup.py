@@ -89,6 +89,7 @@ def cache_config(c: Paper2Config) -> caching.CacheConfig:
     layers=tuple(sorted({0, *c.layers})),
     prompt=c.prompt.replace('{question}', questions.DESCRIBE) + ' {caption}',
     per_example=c.per_example,
+    tower=True,
     offline=c.offline,
     dtype=c.dtype,
     batch=c.batch,
@@ -101,6 +102,7 @@ def site_cache_config(c: Paper2Config) -> caching.CacheConfig:
     cache_config(c),
     layers=(c.site_layer,),
     per_example=None,
+    tower=False,
     examples=c.site_examples,
   )
 

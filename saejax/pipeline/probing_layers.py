@@ -3,9 +3,10 @@
 Probes are fitted on `train`, their penalty and the best layer are chosen on
 `val`, and what is reported is measured on another split. Beside every probe
 stand the same probe of shuffled labels, which must be at chance, and the
-accuracy of always naming the commonest class. Layer 0, and streams of other
-stores such as the vision tower's own, are probed and tuned alike: how much of
-a class was there before the language model (arXiv 2506.04706 §3).
+accuracy of always naming the commonest class. Layer 0, what the model's vision
+tower gives if the store has it, and streams of other stores are probed and
+tuned alike: how much of a class was there before the language model (arXiv
+2506.04706 §3).
 """
 
 from collections.abc import Mapping

@@ -15,6 +15,7 @@ from saejax.pipeline import probing_rows
 from saejax.train import probes as probes_lib
 
 STANDARDISE = ('own', 'train')
+_TOWER = 'tower.image'  # What a model's own vision tower gives.
 LEAST = {'train': 10, 'val': 3, 'test': 3}  # Rows of a class that is probed.
 
 
@@ -118,6 +119,8 @@ def sites(
       )
   chosen = config.layers or tuple(known)
   found = []
+  if _TOWER in store.streams and set(contexts) == {'image'}:
+    found.append(Site('tower', None, store, (_TOWER, _TOWER)))
   for n in chosen:
     streams = first[n], second[n]
     found.append(Site(f'layer{n:02d}', n, store, streams))
@@ -135,6 +138,13 @@ def sites(
         name = os.path.basename(os.path.normpath(path))
         name = f'{name}.{streams[0][n]}' if len(streams[0]) > 1 else name
         found.append(Site(name, None, other, (streams[0][n], streams[1][n])))
+  names = [site.name for site in found]
+  if len(set(names)) < len(names):
+    twice = next(name for name in names if names.count(name) > 1)
+    raise errors.UserError(
+      f'--references: two things that are probed would be called {twice}: '
+      'rename the folder of one.'
+    )
   return found
 
 

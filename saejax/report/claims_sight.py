@@ -39,7 +39,7 @@ class Evidence:
     layers: that were chosen, rising.
     factors: whose classes are read and steered.
     width: of the residual stream.
-    probe: of images' positions, layer 0 among them, and of codes.
+    probe: of images' positions, layer 0 and the tower among them, and of codes.
     transfer: of probes of bare captions, read at images.
     sharing: of all layers.
     splice: by layer.
@@ -68,6 +68,9 @@ def readable(e: Evidence) -> Judged:
     f'probe/{factor}/multinomial/{site}/top1{what}'
   )
   for factor in e.factors:
+    # Studies of earlier versions have no tower.
+    if tower := top1(e.probe, factor, 'tower'):
+      null[f'{factor}, vision tower'] = tower
     null[f'{factor}, layer 0'] = top1(e.probe, factor, 'layer00')
     null[f'{factor}, commonest class'] = top1(
       e.probe, factor, 'layer00', '/commonest'
@@ -86,8 +89,8 @@ def readable(e: Evidence) -> Judged:
     null,
     'Accuracy of a multinomial probe of the mean over an image’s '
     'positions, above that of shuffled labels, of every factor at every chosen '
-    'layer. Layer 0, which is what the vision tower and the projector give, '
-    'and the commonest class stand beside.',
+    'layer. What the vision tower gives, layer 0, which is what the projector '
+    'makes of that, and the commonest class stand beside.',
   )
 
 

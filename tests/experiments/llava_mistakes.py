@@ -31,6 +31,7 @@ CASES = (
       ('--prompt=image', 'must hold {image} once, and {caption} once'),
       ('--per_example=0', '--per_example=0 must be at least 1'),
       ('--examples=0', '--examples=0 must be at least 1'),
+      ('--tower', 'There is no flag --tower. See --help'),
       ('--device=quux', '--device=quux cannot be used by torch'),
       ('--out={d}/store', 'already holds a finished store'),
     )

@@ -300,6 +300,8 @@ CASES = (
       ('--per_example=0', '--per_example=0 must be at least 1'),
       ('--examples=0', '--examples=0 must be at least 1'),
       ('--pool --per_example=2', '--pool keeps a mean, so leave --per_example'),
+      ('--tower=some', '--tower=some: expected true or false'),
+      ('--tower', 'There is no model .*none: expected a folder'),
       ('--out={d}/store', 'already holds a finished store'),
     )
   ),

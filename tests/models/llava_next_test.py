@@ -191,6 +191,32 @@ class ParityTest(parity.ParityTest, parameterized.TestCase):
         self.assert_equal(logit_BTV[:, :length], logits, 'logits')
 
 
+class TowerTest(absltest.TestCase):
+  def test_what_is_projected_stands_where_patches_do(self):
+    config, *_, inputs = batch()
+    module = llava_next.LlavaNext(config)
+    image, t = inputs.image, inputs.tokens
+    params = module.init(jax.random.key(0), t, image=image)
+    seen_BTD = module.apply(params, image, method='tower')
+    embedded_BTD = module.apply(params, t.ids_BT, image, method='embed')
+    project = lambda module, x_BTD: module.multi_modal_projector(x_BTD)
+    projected_BTD = module.apply(params, seen_BTD, method=project)
+    n = len(image.tile_NHWC) * config.layout.patches**2
+    source_BT = np.asarray(image.source_BT)
+    is_patch_BT = (source_BT >= 0) & (source_BT < n)
+    self.assertTrue((source_BT == n).any())  # Of a newline.
+    self.assertEqual(
+      seen_BTD.shape, (*t.ids_BT.shape, config.vision.hidden_size)
+    )
+    np.testing.assert_array_equal(np.asarray(seen_BTD)[~is_patch_BT], 0)
+    np.testing.assert_allclose(
+      np.asarray(projected_BTD)[is_patch_BT],
+      np.asarray(embedded_BTD)[is_patch_BT],
+      rtol=1e-5,
+      atol=1e-5,
+    )
+
+
 class ReadTest(absltest.TestCase):
   def test_a_row_without_its_image_is_told(self):
     config, ids, of_row, _ = batch()

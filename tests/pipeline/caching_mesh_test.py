@@ -38,7 +38,7 @@ class MeshTest(parameterized.TestCase):
       dataset=f'scenes:n={N}',
       **{
         'mesh': mesh, 'layers': (0, 2), 'batch': 8, 'per_example': 6,
-        'store_dtype': 'float32',
+        'store_dtype': 'float32', 'tower': True,
       } | changes,
     )  # fmt: skip
 
@@ -47,6 +47,7 @@ class MeshTest(parameterized.TestCase):
     out = os.path.join(self.stores, f'{mesh[0]}-{mesh[1]}')
     caching.cache(self.config(mesh), out)
     one, many = store_lib.Store(self.one), store_lib.Store(out)
+    self.assertIn('tower.image', one.streams)
     for name in one.streams:
       rows = one[name].rows('all')
       np.testing.assert_array_equal(

@@ -12,6 +12,8 @@ import jax
 import numpy as np
 
 from saejax import errors
+from saejax import results
+from saejax import store as store_lib
 from saejax.explorer import load
 from saejax.explorer import schema
 from saejax.models import llava_folder
@@ -143,6 +145,24 @@ class StudyTest(absltest.TestCase):
     self.assertNotEqual(verdicts[1], claims_sight.HOLDS)
     self.assertEqual(verdicts[2], claims_sight.OPEN)
     self.assertEqual(verdicts[-1], claims_sight.OPEN)
+
+  def test_the_vision_tower_is_probed_like_layer_0(self):
+    read = lambda name: results.read(os.path.join(self.out, name))
+    at = 'probe/colour/multinomial'
+    of_tower, of_first = (
+      {
+        k.removeprefix(f'{at}/{site}')
+        for k in read('probe')
+        if f'/{site}/' in k
+      }
+      for site in ('tower', 'layer00')
+    )
+    self.assertNotEmpty(of_tower)
+    self.assertEqual(of_tower, of_first)
+    self.assertFalse([k for k in read('transfer') if 'tower' in k])
+    self.assertRegex(self.read(report.MARKDOWN), r'colour, vision tower: 0\.\d')
+    store = store_lib.Store(os.path.join(self.out, 'site-store'))
+    self.assertNotIn('tower.image', store.streams)
 
   def test_its_site_shows_where_concepts_of_its_layer_fire(self):
     site = load.load(os.path.join(self.out, paper2.SITE))

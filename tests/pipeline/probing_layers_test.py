@@ -125,6 +125,45 @@ class ProbeTest(parameterized.TestCase):
     )
     self.assertEqual(found.entries['probe/colour/means/best/layer']['value'], 0)
 
+  @parameterized.parameters((3.0, 0.95, 1.0), (0.0, 0.0, 0.7))
+  def test_the_tower_is_a_reference_like_any_layer(self, strength, low, high):
+    folder = self.create_tempdir().full_path
+    path = layered.write(os.path.join(folder, 'tokens'), tower=strength)
+    config = Config(probes=('means', 'multinomial'), shuffles=2)
+    found = probing_layers.probe(path, config)
+    names = [line['site'] for line in found.lines]
+    self.assertEqual([*dict.fromkeys(names)], ['tower', 'layer00', 'layer01'])
+    for kind in config.probes:
+      at = f'probe/class/{kind}'
+      top1 = found.entries[f'{at}/tower/top1']['value']
+      self.assertBetween(top1, low, high)
+      for what in ('penalty', 'top1/shuffled', 'top1/commonest', 'val_top1'):
+        self.assertIn(f'{at}/tower/{what}', found.entries)
+      # Of layers alone one is chosen, and their numbers are as without it.
+      self.assertEqual(found.entries[f'{at}/best/layer']['value'], 1)
+    own = {k: e for k, e in found.entries.items() if '/tower/' not in k}
+    bare = probing_layers.probe(self.store, config).entries
+    self.assertEqual(own, bare)
+    (ax,) = found.figure.drawing.axes
+    drawn = {line.get_label() for line in ax.get_lines()}
+    self.assertIn('tower', drawn)
+
+  @parameterized.parameters(('text', 'image'), ('image', 'text'))
+  def test_no_text_is_told_at_the_tower(self, fit, seen):
+    folder = self.create_tempdir().full_path
+    store = store_lib.Store(layered.write(os.path.join(folder, 's'), tower=1))
+    config = Config(train_stream=fit, test_stream=seen)
+    names = [s.name for s in probing_tasks.sites(store, config, {}, [])]
+    self.assertEqual(names, ['layer00', 'layer01'])
+
+  def test_references_of_one_name_are_told(self):
+    folder = self.create_tempdir().full_path
+    path = layered.write(os.path.join(folder, 'tower'), tower=1)
+    other = layered.write(os.path.join(folder, 'tokens'))
+    again = layered.write(os.path.join(folder, 'again', 'tokens'))
+    with self.assertRaisesRegex(errors.UserError, 'be called tokens.layer00.i'):
+      probing_layers.probe(path, Config(), references=[other, again])
+
   def test_what_is_written_can_be_read(self):
     out = self.create_tempdir().full_path
     config = Config(probes=('means',), shuffles=2)

@@ -211,6 +211,17 @@ class ClaimsTest(parameterized.TestCase):
       judged = claim(claims.Evidence(**given() | changed))
       self.assertEqual(judged.verdict, claims.OPEN)
 
+  def test_the_tower_stands_beside_where_it_was_probed(self):
+    named = 'colour, vision tower'
+    self.assertNotIn(named, claims.readable(evidence()).null)
+    tower = entry(0.9, 0.87, 0.93)
+    found = claims.readable(
+      evidence('probe', **{'probe/colour/multinomial/tower/top1': tower})
+    )
+    self.assertEqual(found.null[named], tower)
+    # It decides nothing.
+    self.assertEqual(found.verdict, claims.HOLDS)
+
   def test_of_one_layer_depth_says_nothing(self):
     found = claims.Evidence(**given() | {'layers': (3,)})
     self.assertEqual(claims.shares(found).verdict, claims.OPEN)
