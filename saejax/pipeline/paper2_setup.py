@@ -71,7 +71,7 @@ class Paper2Config:
   images: int = 8
   captions: int = 16
   nulls: int = 399
-  examples: int = 384
+  examples: int = 800
   concepts: int = 40
   site_layer: int | None = None
   site_examples: int = 1000

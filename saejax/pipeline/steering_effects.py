@@ -94,7 +94,7 @@ def ask(
   shown: steering_scenes.Shown,
   factor: str,
   target: int | None,
-  as_if: int | None = None,
+  nameless: bool = False,
 ) -> Question:
   """Reads questions with options up to the layer.
 
@@ -104,19 +104,19 @@ def ask(
     shown: scenes.
     factor: that is asked after.
     target: as of `steering_scenes.choices`.
-    as_if: the class, of the factor that is steered, that questions speak of as
-      if scenes showed it; None for what they show.
+    nameless: whether questions leave out which class scenes show, of the factor
+      that is steered: "what shape is the red thing" asks for that as well.
   """
   choices = steering_scenes.choices(
     shown, factor, target, s.world, s.asker.letters
   )
-  if as_if is not None:
+  if nameless:
     names = steering_scenes.FACTORS[s.factor]
     own = [names[shown.label[s.factor][i]] for i in choices.scene_n]
     choices = dataclasses.replace(
       choices,
       text=[
-        re.sub(rf'\b{word}\b', names[as_if], text)
+        re.sub(rf'\bthe {word}( thing)?\b', 'the thing', text)
         for word, text in zip(own, choices.text, strict=True)
       ],
     )

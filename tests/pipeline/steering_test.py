@@ -236,7 +236,7 @@ class PlantedTest(parameterized.TestCase):
     )
     s = dataclasses.replace(s, asker=asker)
 
-    def plain(s, site, shown, factor, target, as_if=None):
+    def plain(s, site, shown, factor, target, nameless=False):
       c = steering_scenes.choices(shown, factor, target, s.world, ())
       return effects.Question(c, c, shown.scenes.index_N)
 
@@ -262,7 +262,7 @@ class PlantedTest(parameterized.TestCase):
 
 
 class AskedTest(absltest.TestCase):
-  def test_questions_may_speak_of_what_scenes_are_turned_to(self):
+  def test_questions_may_leave_out_the_class_that_is_turned(self):
     s = subject()
     shown = s.sources('test', 2)
     told = []
@@ -270,12 +270,13 @@ class AskedTest(absltest.TestCase):
     asker = types.SimpleNamespace(**(vars(s.asker) | {'asked': asked}))
     s = dataclasses.replace(s, asker=asker)
     with mock.patch.object(onward, 'begin_all', lambda *_: []):
-      for as_if in (None, 2):
-        effects.ask(s, 'image', shown, 'shape', None, as_if)
+      for nameless in (False, True):
+        effects.ask(s, 'image', shown, 'shape', None, nameless)
     own = np.repeat(shown.label['colour'], len(questions.LETTERS))
     for before, after, c in zip(*told, own, strict=True):
       self.assertIn(f' the {NAMES[c]} thing ', before)
-      self.assertEqual(after, before.replace(NAMES[c], NAMES[2]))
+      self.assertEqual(after, before.replace(f'{NAMES[c]} ', '', 1))
+      self.assertIn(' the thing ', after)
 
 
 class SteerTest(parameterized.TestCase):
