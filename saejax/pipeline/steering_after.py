@@ -2,8 +2,8 @@
 
 Specificity is asked where there is something to be specific about: of classes
 whose direction turns at least half of the answers. "What shape is the red
-thing" has no good answer once the thing is blue: questions are asked without
-the class that is turned, and as they were beside.
+thing" has no good answer once the thing is blue: beside, questions are asked
+without the class that is turned, which is a wording that models may not know.
 """
 
 from collections.abc import Sequence
@@ -44,26 +44,27 @@ def specificity(
   meant cannot be said: scenes whose answer is one of these are left out.
 
   Returns:
-    `FACTOR/before`, `FACTOR/after` [rows] of questions that do not name the
-    class, and `FACTOR/after_as_shown` of those that name what the scene shows,
-    beside `FACTOR/group` [rows].
+    `FACTOR/before`, `FACTOR/after` [rows] of questions as they are, and
+    `FACTOR/before_nameless`, `FACTOR/after_nameless` of those that do not name
+    the class that is turned, beside `FACTOR/group` [rows].
   """
   found: Arrays = {}
   shown = s.sources('test', target)
   for factor in other_factors(s.factor):
-    q = effects.ask(s, site, shown, factor, None, nameless=True)
-    named = effects.ask(s, site, shown, factor, None)
-    right = lambda q, v_ND: effects.says(
-      q.choices.truth_n, effects.chances(s, q, v_ND)
+    both = np.stack([np.zeros_like(added_D), added_D])
+    q = effects.ask(s, site, shown, factor, None)
+    plain = effects.ask(s, site, shown, factor, None, nameless=True)
+    told, bare = (
+      effects.says(of.choices.truth_n, effects.chances(s, of, both))
+      for of in (q, plain)
     )
-    told = right(q, np.stack([np.zeros_like(added_D), added_D]))
-    as_shown = right(named, added_D[None])[0]
     alike_O = _alike(s.asker.word_ids(q.choices.options))
     known = np.flatnonzero(~alike_O[q.choices.truth_n])
     found |= {
       f'{factor}/before': told[0, known].astype(np.uint8),
       f'{factor}/after': told[1, known].astype(np.uint8),
-      f'{factor}/after_as_shown': as_shown[known].astype(np.uint8),
+      f'{factor}/before_nameless': bare[0, known].astype(np.uint8),
+      f'{factor}/after_nameless': bare[1, known].astype(np.uint8),
       f'{factor}/group': q.group_r[known],
     }
   return found

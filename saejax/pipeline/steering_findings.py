@@ -206,13 +206,13 @@ def _specificity(site: Site, config: Config) -> Entries:
     column = lambda key, factor=factor: np.concatenate(
       [a[f'{factor}/{key}'].astype(float) for a in asked]
     )
-    keys = 'before', 'after', 'after_as_shown', 'group'
-    before, later, shown, group = map(column, keys)
+    keys = 'before', 'after', 'before_nameless', 'after_nameless', 'group'
+    *told, group = map(column, keys)
     if not len(group):  # All of its names begin alike.
       continue
-    values = np.stack([before, later, shown, before - later], axis=1)
+    values = np.stack([*told, told[0] - told[1]], axis=1)
     means = bootstrap.means(values, group)
-    for key, e in zip((*keys[:3], 'fall'), means, strict=True):
+    for key, e in zip((*keys[:4], 'fall'), means, strict=True):
       entries[f'{at}/{factor}/{key}'] = _entry(e)
     entries[f'{at}/{factor}/chance'] = _entry(
       steering_scenes.chance(factor, config.letters)

@@ -130,7 +130,8 @@ def specific(steer: Mapping[str, ByLayer]) -> Judged:
       )
       for key, words in (
         ('before', 'before'), ('after', 'after'), ('fall', 'fall'),
-        ('after_as_shown', 'after, if the class that is shown is named'),
+        ('before_nameless', 'before, if the class is not named'),
+        ('after_nameless', 'after, if the class is not named'),
       ):  # fmt: skip
         measured[f'{name}, {other}: {words}'] = found.get(f'{at}/{other}/{key}')
       if f'{at}/{other}/fall' in found:
@@ -142,7 +143,8 @@ def specific(steer: Mapping[str, ByLayer]) -> Judged:
     {'fall that is allowed': {'value': FALL}},
     'Wherever a direction turns at least half of the answers about the '
     'colour, accuracy about the shape falls by at most 5 points, and the '
-    'converse, at every layer where one does. Questions do not name the class '
-    'that is turned; beside, as they were. Open where no class turns half of '
-    'the answers, and where the other factor was not told above chance before.',
+    'converse, at every layer where one does. Questions name the class that is '
+    'shown (what shape is the red thing?); beside, they do not. Open where no '
+    'class turns half of the answers, and where the other factor was not told '
+    'above chance before.',
   )
