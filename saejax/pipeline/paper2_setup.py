@@ -205,9 +205,10 @@ def _check_nulls(c: Paper2Config, layers: int) -> None:
   most = max(min(c.classes, len(steering_scenes.FACTORS[f])) for f in c.factors)
   least = round(most * layers / claims_steering.LEVEL) - 1
   if c.nulls < least:
+    where = 'a layer' if layers == 1 else f'each of {layers} layers'
     raise errors.UserError(
-      f'--nulls={c.nulls}: of {most} classes at {layers} layers none can pass '
-      f'with fewer than {least}. Give more, or fewer --classes or --layers.'
+      f'--nulls={c.nulls}: of {most} classes at {where} none can pass with '
+      f'fewer than {least}. Give more, or fewer --classes or --layers.'
     )
 
 

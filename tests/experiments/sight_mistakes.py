@@ -76,7 +76,7 @@ CASES = (
     for flags, message in (
       ('', 'There is no model .*none: expected a folder'),
       ('--dataset=coko:', 'names no kind of data set that is known'),
-      ('--dataset=scenes:n=60', 'scenes of one thing in val; --captions=12'),
+      ('--dataset=scenes:n=60', 'scenes of one thing in val; --captions=16'),
       (
         '--dataset=scenes:n=400,splits=0.1/0.4/0.5',
         'of colour that are steered, .* have 10 scenes of one thing in train',
@@ -85,7 +85,10 @@ CASES = (
       ('--layers=0,2', '--layers names 0: name layers from 1'),
       ('--factors=mood', "--factors: 'mood' is unknown; choose of colour"),
       ('--factors=', "--factors: '' is unknown; choose of colour"),
-      ('--nulls=50', '--nulls=50: of 5 classes none can pass with fewer than'),
+      (
+        '--nulls=50',
+        '--nulls=50: of 5 classes at a layer none can pass with fewer than',
+      ),
       ('--classes=1', '--classes=1 must be at least 2'),
       ('--latents=9 --expansion=2', 'Give --latents or --expansion, not both'),
       ('--k=0', '--k=0 must be at least 1'),

@@ -56,11 +56,11 @@ class CheckTest(parameterized.TestCase):
     ({'factors': ()}, "--factors: '' is unknown"),
     (
       {'nulls': 98},
-      'of 5 classes at 1 layers none can pass with fewer than 99',
+      'of 5 classes at a layer none can pass with fewer than 99',
     ),
     (
       {'nulls': 398, 'classes': 12, 'layers': (1, 2)},
-      'of 10 classes at 2 layers none can pass with fewer than 399',
+      'of 10 classes at each of 2 layers none can pass with fewer than 399',
     ),
     ({'classes': 1}, '--classes=1 must be at least 2'),
     ({'latents': 8, 'expansion': 2.0}, '--latents or --expansion, not both'),
@@ -102,7 +102,10 @@ class StudyTest(absltest.TestCase):
     self.assertEqual((filled.k, filled.expansion, width), (3, 8, 64))
     for changed, message in (
       ({'layers': (1, 3)}, 'there is no layer 3; the model has 2'),
-      ({'nulls': 78}, 'of 2 classes at 2 layers none can pass with fewer than'),
+      (
+        {'nulls': 78},
+        'of 2 classes at each of 2 layers none can pass with fewer than',
+      ),
       ({'site_layer': 9}, 'not among the layers that are studied, 1,2'),
     ):
       with self.assertRaisesRegex(errors.UserError, message):
