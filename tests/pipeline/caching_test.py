@@ -180,8 +180,9 @@ class CacheTest(parameterized.TestCase):
     held = scenes_lib.present(scenes_lib.sample(world, np.arange(N)))
     np.testing.assert_array_equal(stream.column('labels'), held)
 
-  def test_a_killed_run_goes_on_to_the_same_bytes(self):
-    caching.cache(self.config(), self.out)
+  @parameterized.parameters(False, True)
+  def test_a_killed_run_goes_on_to_the_same_bytes(self, tower):
+    caching.cache(self.config(tower=tower), self.out)
     other, seen = f'{self.out}-parts', []
     gather = caching.gather
 
@@ -196,8 +197,10 @@ class CacheTest(parameterized.TestCase):
 
     stops = mock.patch.object(caching, 'gather', stopping)
     with stops, self.assertRaises(Stop):
-      caching.cache(self.config(), other)
-    caching.cache(self.config(), other)
+      caching.cache(self.config(tower=tower), other)
+    with self.assertRaisesRegex(store_lib.StoreError, 'another|other'):
+      caching.cache(self.config(tower=not tower), other)
+    caching.cache(self.config(tower=tower), other)
     for name in sorted(os.listdir(self.out)):
       bits = []
       for folder in (self.out, other):

@@ -138,33 +138,6 @@ class TowerTest(parameterized.TestCase):
         x_D, np.mean(own_nD, axis=0), rtol=1e-4, atol=1e-5
       )
 
-  def test_a_killed_run_goes_on_to_the_same_bytes(self):
-    caching.cache(self.config(), self.out)
-    other, seen = f'{self.out}-parts', []
-    gather = caching.gather
-
-    class Stop(Exception):
-      pass
-
-    def stopping(*args):
-      seen.append(args)
-      if len(seen) == 2:
-        raise Stop
-      return gather(*args)
-
-    stops = mock.patch.object(caching, 'gather', stopping)
-    with stops, self.assertRaises(Stop):
-      caching.cache(self.config(), other)
-    with self.assertRaisesRegex(store_lib.StoreError, 'another|other'):
-      caching.cache(self.config(tower=False), other)
-    caching.cache(self.config(), other)
-    for name in sorted(os.listdir(self.out)):
-      bits = []
-      for folder in (self.out, other):
-        with open(os.path.join(folder, name), 'rb') as f:
-          bits.append(f.read())
-      self.assertEqual(*bits, name)
-
   def test_other_streams_are_the_same_without_it(self):
     without = f'{self.out}-without'
     counts = caching.cache(self.config(), self.out)
