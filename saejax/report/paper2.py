@@ -19,8 +19,6 @@ def figures(
     ('sharing/figures/representations', 'Images and texts, by layer'),
     ('sharing/figures/concepts', 'Concepts that both have, by layer'),
     ('transfer/figures/probes', 'Read at images by probes of bare captions'),
-  ]
-  found += [
     ('steer/figures/by_layer', 'What steering does, by layer'),
   ]
   for layer, factor in itertools.product(layers, factors):
