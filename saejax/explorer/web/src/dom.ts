@@ -75,7 +75,12 @@ export function button(
 export function tidy(text: string, otherwise: string, most = 120): string {
   const line = text.replace(/\s+/g, ' ').trim();
   if (!line) return otherwise;
-  return line.length > most ? `${line.slice(0, most - 1)}\u2026` : line;
+  return line.length > most ? `${cut(line, most - 1)}\u2026` : line;
+}
+
+/** The first n units of a text, less the half of a character at their end. */
+function cut(text: string, n: number): string {
+  return text.slice(0, n).replace(/[\ud800-\udbff]$/, '');
 }
 
 /** Whether the page has the width of a phone; as in phone.css. */

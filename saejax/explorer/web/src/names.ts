@@ -1,7 +1,7 @@
 // Names over the map, as HTML: of clusters from afar, of concepts from near.
 import { toScreen } from './camera';
 import type { Camera } from './camera';
-import { h } from './dom';
+import { h, tidy } from './dom';
 import { nameOf } from './sae';
 import type { Sae } from './sae';
 
@@ -91,7 +91,7 @@ export function createNames(sae: Sae): NameLayer {
       .map(({ cluster, i }) => {
         const place = split ? cluster.split : cluster.joint;
         const [x, y] = toScreen(camera, ...place);
-        const text = shorten(cluster.name);
+        const text = tidy(cluster.name, '', 34);
         return { key: `k${i}`, text, x, y: y - SIZES[level] / 2, level };
       });
   }
@@ -132,9 +132,4 @@ export function createNames(sae: Sae): NameLayer {
       }
     },
   };
-}
-
-function shorten(text: string): string {
-  const line = text.replace(/\s+/g, ' ').trim();
-  return line.length > 34 ? `${line.slice(0, 33)}\u2026` : line;
 }
