@@ -1,11 +1,14 @@
 """Adds directions of classes to one layer, and measures what a model then says.
 
-Directions are differences of class means, weights of probes, of bare captions,
-of the unembedding, of an SAE, and by chance. Scenes of other classes are asked
-about, edited at the image's positions and, apart from that, where the answer
-begins; captions of other scenes, apart from the names of the factor's classes,
-tell the damage. A class's direction is ranked among --nulls directions by
-chance, each at the strength that does most on other scenes within --damage.
+Directions are differences of class means, as they are and with all else that
+scenes hold being equal (adjusted), weights of probes, of bare captions, of the
+unembedding, of an SAE, and by chance. Scenes of other classes are asked about,
+edited in three ways: a direction is added at the image's positions, or where
+the answer begins; or what each image token holds of the factor, apart from what
+it holds of others, is turned to the class, its length kept. Captions of other
+scenes, apart from the names of the factor's classes, tell the damage. A class's
+direction is ranked among --nulls directions by chance, each at the strength
+that does most on other scenes within --damage.
 Writes to OUT: results.json, classes.csv, rollouts.jsonl, directions.safetensors
 and figures/.
 
@@ -43,7 +46,10 @@ flags.DEFINE_enum(
 flags.DEFINE_string('dataset', C.dataset, 'Scenes, as of embed.')
 flags.DEFINE_list('classes', list(C.classes), 'Classes; all by default.')
 flags.DEFINE_list(
-  'sites', list(onward.SITES), 'Where is edited, each apart from the other.'
+  'sites',
+  list(onward.SITES),
+  'How is edited, each apart from the others: added at the image, added at the '
+  'answer, or the image turned.',
 )
 flags.DEFINE_list(
   'directions',
@@ -59,7 +65,8 @@ flags.DEFINE_enum(
 STRENGTHS = flags.DEFINE_list(
   'strengths',
   [f'{k:g}' for k in C.strengths],
-  'In units of the mean length of an image token, rising.',
+  'In units of the mean length of an image token, rising; where the image is '
+  'turned, of the length that each token holds of the factor.',
 )
 flags.DEFINE_float(
   'damage', C.damage, 'That a strength may do on val, in nats per token.'

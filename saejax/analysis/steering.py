@@ -34,6 +34,61 @@ def mean_differences(
     return sum_CD / count_C1 - rest_CD
 
 
+def adjusted_differences(
+  x_nD: np.ndarray, label_n: np.ndarray, classes: int, beside_nF: np.ndarray
+) -> np.ndarray:
+  """`mean_differences` with all else that is known of rows held equal: [C, D].
+
+  Where hearts are often red, the mean of red rows holds something of hearts.
+  Least squares of rows on classes and on what stands beside them leaves it out,
+  and with it the scatter that it makes.
+
+  Args:
+    x_nD: rows.
+    label_n: the class of each.
+    classes: C.
+    beside_nF: anything else that may matter; a constant is added.
+
+  Returns:
+    NaN of a class without rows; 0 of what cannot be told from the rest.
+  """
+  is_nC = np.eye(classes)[label_n]
+  count_C = is_nC.sum(0)
+  here_c = np.flatnonzero(count_C)
+  beside_nF = np.concatenate([np.ones((len(x_nD), 1)), beside_nF], axis=1)
+  u_nF, size_F, _ = np.linalg.svd(beside_nF, full_matrices=False)
+  u_nF = u_nF[:, size_F > 1e-9 * size_F[0]]
+  apart = lambda a: a - u_nF @ (u_nF.T @ a)
+  # Of the least norm, as classes and the constant together are not unique.
+  u_nc, size_c, v_cc = np.linalg.svd(apart(is_nC[:, here_c]), False)
+  told = size_c > 1e-6 * np.sqrt(len(x_nD))
+  inner_cD = u_nc[:, told].T @ apart(x_nD.astype(np.float64))
+  b_cD = v_cc[told].T @ (inner_cD / size_c[told, None])
+  share_c1 = (count_C[here_c] / count_C.sum())[:, None]
+  away_cD = b_cD - (share_c1 * b_cD).sum(0)
+  found_CD = np.full((classes, x_nD.shape[1]), np.nan)
+  found_CD[here_c] = away_cD / np.maximum(1 - share_c1, 1e-9)
+  return found_CD
+
+
+def span(v_ND: np.ndarray, least: float = 1e-2) -> np.ndarray:
+  """An orthonormal basis of what directions span: [n, D], n ≤ N.
+
+  Args:
+    v_ND: directions.
+    least: of the largest singular value; what is smaller does not count.
+  """
+  if not len(v_ND):
+    return v_ND
+  _, size_n, basis_nD = np.linalg.svd(v_ND, full_matrices=False)
+  return basis_nD[size_n > least * size_n[0]]
+
+
+def without(v_ND: np.ndarray, basis_nD: np.ndarray) -> np.ndarray:
+  """Directions less their part in the span of an orthonormal basis."""
+  return v_ND - (v_ND @ basis_nD.T) @ basis_nD
+
+
 def like_covariance(x_nD: np.ndarray, draws: int, seed: int = 0) -> np.ndarray:
   """Unit directions drawn from a normal law with the covariance of rows."""
   rng = np.random.default_rng(seed)
@@ -62,6 +117,12 @@ def best_strength(
   The first, if all do more than `most`.
   """
   return np.where(damage_NK <= most, effect_NK, -np.inf).argmax(-1)
+
+
+def least_that_turns(turned_K: np.ndarray, share: float) -> int:
+  """The first strength that turns so large a share of answers; −1 if none."""
+  turns_K = turned_K >= share
+  return int(turns_K.argmax()) if turns_K.any() else -1
 
 
 def pursuit_cosines(

@@ -91,6 +91,33 @@ def project_out(directions_nD: jax.Array) -> llama.Edit:
   return edited
 
 
+def turn(
+  basis_nD: jax.Array, centre_D: jax.Array, direction_D: jax.Array
+) -> llama.Edit:
+  """x with its part in a span laid along a direction: x − Px̃ + |Px̃| v.
+
+  x̃ is x less a centre. A position that holds little of the span changes little,
+  so that a picture's thing takes another colour and its ground does not. Where
+  the direction is 0, x stays as it is.
+
+  Args:
+    basis_nD: orthonormal, of the span that P projects to.
+    centre_D: of x.
+    direction_D: v; its length is how much of the old length is kept.
+  """
+
+  def edited(x_BTD, tokens):
+    del tokens
+    away_BTD = x_BTD.astype(jnp.float32) - centre_D[None, None]
+    part_BTn = away_BTD @ basis_nD.T
+    size_BT1 = jnp.linalg.norm(part_BTn, axis=-1, keepdims=True)
+    turned_BTD = size_BT1 * direction_D[None, None] - part_BTn @ basis_nD
+    moved_BTD = jnp.where(jnp.any(direction_D != 0), turned_BTD, 0)
+    return x_BTD + moved_BTD.astype(x_BTD.dtype)
+
+  return edited
+
+
 def replace(other_BTD: jax.Array) -> llama.Edit:
   """What another run had there, or anything that broadcasts: a mean, zeros."""
 

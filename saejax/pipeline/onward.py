@@ -1,8 +1,9 @@
 """What a LLaVA-NeXT says once the residual stream of one layer is changed.
 
 The blocks before the layer run once. What enters it is kept, and each of many
-directions is added to a copy, at the positions of the image or where the
-answer begins, from which the other blocks go on. An edit where the answer
+directions changes a copy, from which the other blocks go on: it is added at
+the positions of the image, or where the answer begins; or what an image's
+token holds in some span is turned to it. An edit where the answer
 begins changes nothing before it: there keys and values of all earlier slots
 are kept as well, and the answer's own tokens alone are run.
 
@@ -23,10 +24,11 @@ import numpy as np
 import optax
 from PIL import Image
 
+from saejax.models import edits
 from saejax.models import llama
 from saejax.models import llava_folder
 
-SITES = ('image', 'answer')
+SITES = ('image', 'answer', 'turned')
 _ROUND = 8  # Rows are padded to multiples of this.
 _CHUNK = 32  # Directions that are sent at a time.
 _POSITIONS = 4096  # That are run at once.
@@ -63,16 +65,30 @@ class Batch:
 
 
 @flax.struct.dataclass
+class Span:
+  """What of a token is turned.
+
+  Attributes:
+    basis_nD: orthonormal.
+    centre_D: what tokens are about.
+  """
+
+  basis_nD: np.ndarray
+  centre_D: np.ndarray
+
+
+@flax.struct.dataclass
 class Prefix:
   """What enters a layer, and what it takes to go on from there.
 
   Attributes:
     x_BMD: the residual.
     tokens: what stands there.
-    is_edited_BM: where directions are added.
+    is_edited_BM: where directions change it.
     told_BA: the place among M from which each token of the answer is told.
     answers: of each row.
     cache: of the slots before; None where the M are all.
+    span: what is turned; None where directions are added.
   """
 
   x_BMD: jax.Array
@@ -81,6 +97,7 @@ class Prefix:
   told_BA: jax.Array
   answers: Answers
   cache: llama.Cache | None
+  span: Span | None = None
 
 
 def _tail(
@@ -189,7 +206,7 @@ def _begin(module, params, inputs, answers, layer: int, site: str) -> Prefix:
   )
   x_BTD = residual(out, layer, module.config.text.num_hidden_layers)
   after_1A = jnp.arange(answers.next_BA.shape[1])[None]
-  if site == 'image':
+  if site != 'answer':
     told_BA = answers.first_B[:, None] + after_1A
     return Prefix(x_BTD, tokens, tokens.is_image_BT, told_BA, answers, None)
   m = 1 + answers.next_BA.shape[1]
@@ -212,7 +229,11 @@ def _begin(module, params, inputs, answers, layer: int, site: str) -> Prefix:
 
 
 def begin(
-  model: llava_folder.LLaVA, batch: Batch, layer: int, site: str
+  model: llava_folder.LLaVA,
+  batch: Batch,
+  layer: int,
+  site: str,
+  span: Span | None = None,
 ) -> Prefix:
   """Runs the blocks before a layer.
 
@@ -222,16 +243,27 @@ def begin(
     layer: whose input is to be changed; one more than the last block stands
       for what leaves it.
     site: of SITES.
+    span: what is turned; None adds.
   """
-  return _begin(
+  found = _begin(
     model.module, model.params, batch.inputs, batch.answers, layer, site
   )
+  return found.replace(span=span)
+
+
+def edit(span: Span | None, direction_D: jax.Array) -> llama.Edit:
+  """What a direction does to the residual."""
+  if span is None:
+    return edits.add(direction_D)
+  return edits.turn(span.basis_nD, span.centre_D, direction_D)
 
 
 def _normed(module, params, p: Prefix, added_D, layer: int) -> jax.Array:
-  """Normed rows [B, M, D] with a direction added."""
-  moved_BMD = p.x_BMD + jnp.where(
-    p.is_edited_BM[..., None], added_D[None, None].astype(p.x_BMD.dtype), 0
+  """Normed rows [B, M, D] of an edit by a direction."""
+  moved_BMD = jnp.where(
+    p.is_edited_BM[..., None],
+    edit(p.span, added_D)(p.x_BMD, p.tokens),
+    p.x_BMD,
   )
   x_BMD, *_ = module.apply(
     {'params': params}, moved_BMD, p.tokens, layer, p.cache, method='onward'
@@ -300,7 +332,8 @@ def chances(
     model: as of `begin`.
     prefixes: with how many of their rows count.
     layer: as of `begin`.
-    added_ND: what is added, in the units of the residual; 0 adds nothing.
+    added_ND: directions, in the units of the residual where they are added; 0
+      changes nothing.
     ids: of the tokens.
   """
   id_O = np.asarray(ids, np.int32)
@@ -335,9 +368,11 @@ def lengths(prefixes: Sequence[tuple[Prefix, int]]) -> np.ndarray:
   )
 
 
-def begin_all(model, found: Sequence[Batch], layer: int, site: str):
+def begin_all(
+  model, found: Sequence[Batch], layer: int, site: str, span: Span | None = None
+):
   """`begin` of every batch, with how many of its rows count."""
-  return [(begin(model, b, layer, site), b.n) for b in found]
+  return [(begin(model, b, layer, site, span), b.n) for b in found]
 
 
 @functools.partial(jax.jit, static_argnames=('module', 'layer'))

@@ -27,18 +27,19 @@ Config, Made = steering_setup.SteerConfig, steering_setup.Made
 
 
 def _after(s: effects.Subject, config: Config, site, made, target, found, out):
-  """Specificity where it is asked, and rollouts, at the chosen strength."""
+  """Specificity where it is asked, and rollouts at the chosen strength."""
   at = int(found[f'chosen/{config.tested}'])
   v_D = made.directions.unit[config.tested][target]
   added_D = s.scaled(v_D[None], s.strength_K[at])[0]
-  turned = found[f'flip/{config.tested}'][at].mean()
+  half = int(found[f'half/{config.tested}'])
   name = f'{site}.{steering_scenes.FACTORS[config.factor][target]}'
   other, written = {}, []
-  if turned >= after.HALF:
+  if half >= 0:
+    turning_D = s.scaled(v_D[None], s.strength_K[half])[0]
     other = effects.kept(
       out,
       f'{name}.specificity',
-      lambda: after.specificity(s, site, target, added_D),
+      lambda: after.specificity(s, site, target, turning_D),
     )
   if config.rollouts:
     written = effects.kept_lines(
@@ -49,7 +50,7 @@ def _after(s: effects.Subject, config: Config, site, made, target, found, out):
   return other, written
 
 
-def _measure(config: Config, s: effects.Subject, site: str, made: Made, out):
+def _measure(config: Config, site: str, s: effects.Subject, made: Made, out):
   """All of one site, a class at a time; what is in its files is not redone."""
   unit, names = made.directions.unit, steering_scenes.FACTORS[config.factor]
   harm = effects.kept(
@@ -100,7 +101,10 @@ def steer(
     os.path.join(out, DIRECTIONS),
     made.directions.arrays() | {'image_token_norm': np.float32(subject.norm)},
   )
-  sites = [_measure(config, subject, s, made, out) for s in config.sites]
+  sites = [
+    _measure(config, *steering_setup.at(s, subject, made), out)
+    for s in config.sites
+  ]
   found = steering_findings.findings(config, made, sites, sae, model)
   found.write(out)
   return found.entries

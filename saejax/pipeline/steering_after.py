@@ -1,7 +1,8 @@
 """What else changes where a direction works, and what the model then writes.
 
 Specificity is asked where there is something to be specific about: of classes
-whose direction turns at least half of the answers. "What shape is the red
+whose direction turns at least half of the answers on val, at the least strength
+that does. "What shape is the red
 thing" has no good answer once the thing is blue: beside, questions are asked
 without the class that is turned, which is a wording that models may not know.
 """
@@ -20,8 +21,8 @@ from saejax.pipeline import onward
 from saejax.pipeline import steering_effects as effects
 from saejax.pipeline import steering_scenes
 
-HALF = 0.5  # Share of answers that are turned where specificity is asked.
 _MOST = 16  # New tokens.
+_ASKED = 96  # Scenes, of each class that is steered.
 Arrays = dict[str, np.ndarray]
 
 
@@ -44,14 +45,17 @@ def specificity(
   meant cannot be said: scenes whose answer is one of these are left out.
 
   Returns:
+    `turned` [rows], whether the answer is the target now, beside `group`;
     `FACTOR/before`, `FACTOR/after` [rows] of questions as they are, and
     `FACTOR/before_nameless`, `FACTOR/after_nameless` of those that do not name
     the class that is turned, beside `FACTOR/group` [rows].
   """
-  found: Arrays = {}
-  shown = s.sources('test', target)
+  shown = s.sources('test', target, max(s.images, _ASKED))
+  both = np.stack([np.zeros_like(added_D), added_D])
+  q = effects.ask(s, site, shown, s.factor, target)
+  turned = effects.says(q.choices.target_n, effects.chances(s, q, both[1:]))[0]
+  found = {'turned': turned.astype(np.uint8), 'group': q.group_r}
   for factor in other_factors(s.factor):
-    both = np.stack([np.zeros_like(added_D), added_D])
     q = effects.ask(s, site, shown, factor, None)
     plain = effects.ask(s, site, shown, factor, None, nameless=True)
     told, bare = (
@@ -77,8 +81,8 @@ def _at_end(tokens: llama.Tokens) -> jax.Array:
 
 
 @functools.partial(jax.jit, static_argnames=('module', 'layer', 'site', 'ends'))
-def _write(module, params, inputs, added_D, layer, site, ends):
-  where = edits.on_image if site == 'image' else _at_end
+def _write(module, params, inputs, span, added_D, layer, site, ends):
+  where = _at_end if site == 'answer' else edits.on_image
   return generation.generate(
     module,
     params,
@@ -87,7 +91,7 @@ def _write(module, params, inputs, added_D, layer, site, ends):
     most=_MOST,
     ends=ends,
     pad=ends[0],
-    edits={layer: edits.where(where, edits.add(added_D))},
+    edits={layer: edits.where(where, onward.edit(span, added_D))},
   )
 
 
@@ -128,8 +132,9 @@ def rollouts(
       ):
         model = s.asker.model
         new_BN = _write(
-          model.module, model.params, b.inputs, v_D, s.layer, site, model.ends
-        )
+          model.module, model.params, b.inputs, s.span, v_D, s.layer, site,
+          model.ends,
+        )  # fmt: skip
         texts += _words(s, np.asarray(new_BN)[: b.n])
       written.append(texts)
     for i, text in enumerate(asked):

@@ -1,6 +1,7 @@
 """Directions of classes at a layer, by several routes.
 
   means     the mean over a class's image tokens minus that over all others'
+  adjusted  the same with all else that scenes hold being equal (least squares)
   probe     weights of a multinomial probe of image tokens, pooled
   text      the mean over words of bare captions that name the class, minus
             that of captions that name another
@@ -8,7 +9,7 @@
   sae       the decoder row whose code tells the class best
   random    of the covariance of pooled image tokens
 
-All have unit length; the length that means and probes had is kept.
+All have unit length; the length that they had is kept.
 """
 
 from collections.abc import Mapping
@@ -32,8 +33,13 @@ from saejax.pipeline import onward
 from saejax.pipeline import steering_scenes
 from saejax.train import probes
 
-KINDS = ('means', 'probe', 'text', 'unembed', 'sae', 'random')
-RAW = ('means', 'text')  # Whose lengths are those of the residual stream.
+KINDS = ('adjusted', 'means', 'probe', 'text', 'unembed', 'sae', 'random')
+RAW = (
+  'adjusted',
+  'means',
+  'text',
+)  # Whose lengths are those of the residual stream.
+LEAST_SCENES = 10  # Of a class in train, for it to have a direction.
 _VAL = 4  # Of so many scenes one is held out, to choose penalty and concept.
 
 
@@ -46,6 +52,7 @@ class Entering:
     text_nD: that over the words of its bare caption.
     norm: mean length of an image token; the unit of strengths.
     label_n: the scene's class.
+    shown: the scenes.
     told_n: the class that its caption names; −1 for none or several.
     codes_nS: the mean over image tokens of an SAE's codes, if there is one.
   """
@@ -54,6 +61,7 @@ class Entering:
   text_nD: np.ndarray
   norm: float
   label_n: np.ndarray
+  shown: steering_scenes.Shown
   told_n: np.ndarray
   codes_nS: np.ndarray | None
 
@@ -113,6 +121,7 @@ def read(
     text_nD=np.concatenate(text),
     norm=float(np.concatenate(norms).mean()),
     label_n=shown.label[factor],
+    shown=shown,
     told_n=np.where(told_nC.sum(1) == 1, told_nC.argmax(1), -1),
     codes_nS=np.concatenate(codes) if codes else None,
   )
@@ -155,6 +164,33 @@ def _unembed(asker: steering_scenes.Asker, names) -> np.ndarray:
   return row_CD - rest_CD
 
 
+def _adjusted(e: Entering, factor: str) -> np.ndarray:
+  """Class means with all else being equal, [C, D]."""
+  return steering.adjusted_differences(
+    e.image_nD,
+    e.shown.label[factor],
+    len(steering_scenes.FACTORS[factor]),
+    steering_scenes.beside(e.shown, factor),
+  )
+
+
+def spans(e: Entering, factor: str) -> tuple[np.ndarray, np.ndarray]:
+  """What classes of other factors span, and what is left of a factor's own.
+
+  Classes of few scenes are left out.
+
+  Returns:
+    Orthonormal bases, [n, D] each, at a right angle to each other.
+  """
+  found = {}
+  for name, classes in steering_scenes.FACTORS.items():
+    counts_C = np.bincount(e.shown.label[name], minlength=len(classes))
+    found[name] = _adjusted(e, name)[counts_C >= LEAST_SCENES]
+  own_cD = found.pop(factor)
+  other_nD = steering.span(np.concatenate(list(found.values())))
+  return other_nD, steering.span(steering.without(own_cD, other_nD))
+
+
 def directions(
   asker: steering_scenes.Asker,
   e: Entering,
@@ -174,6 +210,8 @@ def directions(
   for kind in kinds:
     if kind == 'means':
       found[kind] = steering.mean_differences(e.image_nD, e.label_n, c)
+    elif kind == 'adjusted':
+      found[kind] = _adjusted(e, factor)
     elif kind == 'text':
       found[kind] = steering.mean_differences(e.text_nD, e.told_n, c)
     elif kind == 'probe':

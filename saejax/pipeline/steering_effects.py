@@ -24,6 +24,7 @@ from saejax.pipeline import steering_scenes
 from saejax.store import files
 
 PARTS = 'parts'
+HALF = 0.5  # Share of answers that are turned where specificity is asked.
 Arrays = dict[str, np.ndarray]
 Prefixes = list[tuple[onward.Prefix, int]]
 
@@ -42,6 +43,7 @@ class Subject:
     asked: scenes that are asked about, by split.
     told: scenes whose captions are told, by split.
     images: of each class, that are asked about.
+    span: what is turned, of `onward`; None where directions are added.
   """
 
   asker: steering_scenes.Asker
@@ -53,12 +55,15 @@ class Subject:
   asked: Mapping[str, steering_scenes.Shown]
   told: Mapping[str, steering_scenes.Shown]
   images: int
+  span: onward.Span | None = None
 
-  def sources(self, split: str, target: int) -> steering_scenes.Shown:
-    """Scenes of other classes than the target."""
+  def sources(
+    self, split: str, target: int, most: int | None = None
+  ) -> steering_scenes.Shown:
+    """Scenes of other classes than the target, `images` if none is said."""
     shown = self.asked[split]
     others_n = np.flatnonzero(shown.label[self.factor] != target)
-    return shown.take(others_n[: self.images])
+    return shown.take(others_n[: most or self.images])
 
   def scaled(self, unit_ND: np.ndarray, strength: np.ndarray) -> np.ndarray:
     """What is added, at a strength for all, or at one for each."""
@@ -122,7 +127,7 @@ def ask(
     )
   batches = s.asker.asked(shown, choices)
   return Question(
-    prefixes=onward.begin_all(s.asker.model, batches, s.layer, site),
+    prefixes=onward.begin_all(s.asker.model, batches, s.layer, site, s.span),
     choices=choices,
     group_r=shown.scenes.index_N[choices.scene_n],
   )
@@ -192,7 +197,7 @@ def measure_damage(
   k, zero_1D = len(s.strength_K), np.zeros((1, null_ND.shape[1]), np.float32)
   for split in ('val', 'test'):
     batches = s.asker.captioned(s.told[split], s.world, s.factor)
-    told = onward.begin_all(s.asker.model, batches, s.layer, site)
+    told = onward.begin_all(s.asker.model, batches, s.layer, site, s.span)
     base_r = onward.nats(s.asker.model, told, s.layer, zero_1D)[0]
     tokens_r = onward.lengths(told)
     for kind, unit_CD in unit.items():
@@ -292,7 +297,8 @@ def measure_class(
     budget: damage that a strength may do, nats per token.
 
   Returns:
-    `chosen/KIND` the strength's index, `chance/KIND` [K, rows] and
+    `chosen/KIND` the strength's index and `half/KIND` the least that turns half
+    of the answers on val, −1 if none; `chance/KIND` [K, rows] and
     `flip/KIND` [K, rows] on test, `base`, `right` and `group` [rows]; `null`
     [N] and `wrong` [classes] mean changes of the target's probability, and
     `null.strength` and, on val, `null.damage` [N].
@@ -303,12 +309,13 @@ def measure_class(
   val = q = ask(s, site, s.sources('val', target), s.factor, target)
   base = float(of_target(q, chances(s, q, zero_1D)).mean())
   for kind, unit_CD in unit.items():
-    chance = of_target(q, chances(s, q, s.ladder(unit_CD[target][None])))
+    told = chances(s, q, s.ladder(unit_CD[target][None]))
+    rise_K = of_target(q, told).mean(1) - base
     found[f'chosen/{kind}'] = np.array(
-      steering.best_strength(
-        chance.mean(1) - base, harm[f'val/{kind}'][target], budget
-      )
+      steering.best_strength(rise_K, harm[f'val/{kind}'][target], budget)
     )
+    turned_K = says(q.choices.target_n, told).mean(1)
+    found[f'half/{kind}'] = np.array(steering.least_that_turns(turned_K, HALF))
   q = ask(s, site, s.sources('test', target), s.factor, target)
   start = chances(s, q, zero_1D)
   found |= {

@@ -202,12 +202,14 @@ def _specificity(site: Site, config: Config) -> Entries:
   entries = {
     f'{at}/classes': _entry(len(asked), n=len(site.classes), unit='classes')
   }
-  for factor in after.other_factors(config.factor) if asked else ():
-    column = lambda key, factor=factor: np.concatenate(
-      [a[f'{factor}/{key}'].astype(float) for a in asked]
-    )
+  if not asked:
+    return entries
+  column = lambda key: np.concatenate([a[key].astype(float) for a in asked])
+  turned = bootstrap.mean(column('turned'), column('group'))
+  entries[f'{at}/turned'] = _entry(turned)
+  for factor in after.other_factors(config.factor):
     keys = 'before', 'after', 'before_nameless', 'after_nameless', 'group'
-    *told, group = map(column, keys)
+    *told, group = (column(f'{factor}/{key}') for key in keys)
     if not len(group):  # All of its names begin alike.
       continue
     values = np.stack([*told, told[0] - told[1]], axis=1)

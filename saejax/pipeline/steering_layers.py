@@ -18,8 +18,8 @@ from saejax.report import claims_steering
 from saejax.report import figures
 from saejax.report import figures_steering
 
-_AT = 'steer/image/means'
-_KINDS = ('means', 'random')
+_AT = claims_steering.TESTED
+_KINDS = ('adjusted', 'means', 'random')
 Entries = Mapping[str, Mapping[str, Any]]
 ByLayer = Mapping[int, Entries]
 
@@ -94,7 +94,9 @@ def compare(steer: Mapping[str, ByLayer], nulls: int) -> Found:
       entries[f'steer/{factor}/{name}'] = entry
     for layer, found in by_layer.items():
       for kind in _KINDS:
-        e = found[f'steer/image/{kind}/chosen/rise']
+        e = found.get(f'steer/image/{kind}/chosen/rise')
+        if e is None:
+          continue
         points.append(
           {'factor': factor, 'layer': layer, 'direction': kind,
            'rise': e['value'], 'low': e['low'], 'high': e['high']}

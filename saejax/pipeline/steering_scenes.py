@@ -110,6 +110,19 @@ def question(shown: Shown, factor: str, world: scenes_lib.World) -> list[str]:
   return found.text
 
 
+def beside(shown: Shown, factor: str) -> np.ndarray:
+  """What scenes hold beside a factor, and where their thing is: [n, F]."""
+  apart = f'{factor}=', 'pair='  # A pair says the colour and the shape.
+  of = [
+    i for i, name in enumerate(scenes_lib.FACTORS) if not name.startswith(apart)
+  ]
+  x_n, y_n = shown.scenes.centre_NO2[:, 0].T
+  place_nF = np.stack([x_n, y_n, x_n**2, y_n**2, x_n * y_n], axis=1)
+  return np.concatenate(
+    [scenes_lib.present(shown.scenes)[:, of], place_nF], axis=1
+  )
+
+
 @dataclasses.dataclass(frozen=True)
 class Choices:
   """Questions with options in words, one row a scene and order of letters.

@@ -22,7 +22,7 @@ from saejax.pipeline import steering_scenes
 from saejax.pipeline import trained_on
 
 _POOL = 4000  # Scenes of val or test that are looked at, at most.
-LEAST_SCENES = 10  # Of a class in train, for it to have a direction.
+LEAST_SCENES = directions_lib.LEAST_SCENES
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,10 +35,11 @@ class SteerConfig:
     factor: whose classes are steered, of `steering_scenes.FACTORS`.
     dataset: `scenes:…`.
     classes: that are steered; empty for all.
-    sites: where is edited, of `onward.SITES`.
+    sites: where and how is edited, of `onward.SITES`.
     directions: kinds, of `steering_directions.KINDS`.
     tested: the kind that is held against directions by chance.
-    strengths: in units of the mean length of an image token.
+    strengths: in units of the mean length of an image token; where tokens are
+      turned, of the length that each has in what is turned.
     damage: that a strength may do, in nats per token.
     images: scenes that are asked about, of each class.
     captions: other scenes whose captions are told.
@@ -62,9 +63,11 @@ class SteerConfig:
   dataset: str = 'scenes'
   classes: tuple[str, ...] = ()
   sites: tuple[str, ...] = onward.SITES
-  directions: tuple[str, ...] = ('means', 'probe', 'text', 'unembed', 'random')
-  tested: str = 'means'
-  strengths: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0)
+  directions: tuple[str, ...] = (
+    'adjusted', 'means', 'probe', 'text', 'unembed', 'random',
+  )  # fmt: skip
+  tested: str = 'adjusted'
+  strengths: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 3.0, 4.0)
   damage: float = 0.25
   images: int = 16
   captions: int = 32
@@ -232,6 +235,33 @@ def make(config: SteerConfig, asker: steering_scenes.Asker, sae: Any) -> Made:
     ]
   )
   return Made(made, classes, null_ND, e)
+
+
+def at(
+  site: str, s: effects.Subject, made: Made
+) -> tuple[str, effects.Subject, Made]:
+  """A site with who is asked there, and directions as they are taken there.
+
+  Where tokens are turned, directions are taken without what tells the classes
+  of other factors, and so is what is turned: the span of the factor's own
+  classes. Strengths are then shares of the length that a token has in it.
+  """
+  if site != 'turned':
+    return site, s, made
+  e = made.entering
+  other_nD, own_nD = directions_lib.spans(e, s.factor)
+  apart = lambda v_ND: steering_lib.unit(steering_lib.without(v_ND, other_nD))
+  unit = {kind: apart(v_CD) for kind, v_CD in made.directions.unit.items()}
+  made = dataclasses.replace(
+    made,
+    directions=dataclasses.replace(made.directions, unit=unit),
+    null_ND=apart(made.null_ND),
+  )
+  span = onward.Span(
+    basis_nD=own_nD.astype(np.float32),
+    centre_D=e.image_nD.mean(0).astype(np.float32),
+  )
+  return site, dataclasses.replace(s, norm=1.0, span=span), made
 
 
 def load_sae(config: SteerConfig, model: llava_folder.LLaVA) -> Any:

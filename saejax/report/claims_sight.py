@@ -284,10 +284,17 @@ def causes(e: Evidence) -> Judged:
 
 
 def specific(e: Evidence) -> Judged:
-  """Edits are specific: what else the model says of the image stays."""
-  return claims_steering.specific(e.steer)
+  """Adding a direction is specific: what else the model says of the image
+  stays."""
+  return claims_steering.specific(e.steer, 'image')
+
+
+def turned(e: Evidence) -> Judged:
+  """Turning what each image token holds of a factor, apart from what it holds
+  of others, is specific."""
+  return claims_steering.specific(e.steer, 'turned')
 
 
 CLAIMS: tuple[Callable[[Evidence], Judged], ...] = (
-  readable, causes, specific, keeps, shares, interpretable, blind,
+  readable, causes, specific, turned, keeps, shares, interpretable, blind,
 )  # fmt: skip

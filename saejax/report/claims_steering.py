@@ -13,7 +13,7 @@ from saejax.report import judging
 HOLDS, FAILS, OPEN = judging.HOLDS, judging.FAILS, judging.OPEN
 LEVEL = 0.05
 FALL = 0.05  # Accuracy lost, at most.
-_AT = 'steer/image/means'
+TESTED = 'steer/image/adjusted'
 _TURNED = ('colour', 'shape')  # Each is asked after while the other is turned.
 Entry, Judged = judging.Entry, judging.Judged
 Entries = Mapping[str, Entry]
@@ -44,7 +44,7 @@ def _caused(by_layer: ByLayer, over: Entries, factor: str) -> str:
   }
   rises = [
     judging.compare(
-      found.get(f'{_AT}/chosen/rise'),
+      found.get(f'{TESTED}/chosen/rise'),
       found.get('steer/image/random/chosen/rise'),
     )
     for layer, found in by_layer.items()
@@ -74,10 +74,10 @@ def causes(
     for layer, own in by_layer.items():
       at = f'{factor}, layer {layer}'
       measured[f'{at}, rise of the target’s probability'] = own.get(
-        f'{_AT}/chosen/rise'
+        f'{TESTED}/chosen/rise'
       )
       measured[f'{at}, answers that are turned'] = own.get(
-        f'{_AT}/chosen/turned'
+        f'{TESTED}/chosen/turned'
       )
       null[f'{at}, random directions, as much damage allowed'] = own.get(
         'steer/image/random/chosen/rise'
@@ -85,9 +85,9 @@ def causes(
     for name in _names(over, factor):
       layer = over[f'steer/{factor}/{name}/layer']['value']
       at, own = f'{factor}, {name} at layer {layer}', by_layer.get(layer, {})
-      measured[at] = own.get(f'{_AT}/{name}/rise')
+      measured[at] = own.get(f'{TESTED}/{name}/rise')
       null[f'{at}, random within the same damage'] = own.get(
-        f'{_AT}/{name}/rise/null'
+        f'{TESTED}/{name}/rise/null'
       )
   return judging.judged(
     verdicts,
@@ -104,9 +104,9 @@ def causes(
   )
 
 
-def _told_apart(found: Entries, other: str) -> str:
+def _told_apart(found: Entries, site: str, other: str) -> str:
   """Whether answers about another factor stay while one is turned."""
-  at = f'steer/image/specificity/{other}'
+  at = f'steer/{site}/specificity/{other}'
   fall, before = found.get(f'{at}/fall'), found.get(f'{at}/before')
   if judging.compare(before, found.get(f'{at}/chance')) != HOLDS:
     return OPEN  # What is not known cannot be lost.
@@ -118,15 +118,23 @@ def _told_apart(found: Entries, other: str) -> str:
   return FAILS if low > FALL else OPEN
 
 
-def specific(steer: Mapping[str, ByLayer]) -> Judged:
-  """Whether what else the model says stays where an edit works."""
+def specific(steer: Mapping[str, ByLayer], site: str) -> Judged:
+  """Whether what else the model says stays where an edit works.
+
+  Args:
+    steer: what was found by factor and layer.
+    site: how was edited, of `image` and `turned`.
+  """
   measured, verdicts = {}, []
   for factor, other in zip(_TURNED, _TURNED[::-1], strict=True):
     told = []
     for layer, found in steer.get(factor, {}).items():
-      at, name = 'steer/image/specificity', f'{factor}, layer {layer}'
+      at, name = f'steer/{site}/specificity', f'{factor}, layer {layer}'
       measured[f'{name}, classes that turn half of the answers'] = found.get(
         f'{at}/classes'
+      )
+      measured[f'{name}, answers that are turned there'] = found.get(
+        f'{at}/turned'
       )
       for key, words in (
         ('before', 'before'), ('after', 'after'), ('fall', 'fall'),
@@ -135,14 +143,15 @@ def specific(steer: Mapping[str, ByLayer]) -> Judged:
       ):  # fmt: skip
         measured[f'{name}, {other}: {words}'] = found.get(f'{at}/{other}/{key}')
       if f'{at}/{other}/fall' in found:
-        told.append(_told_apart(found, other))
+        told.append(_told_apart(found, site, other))
     verdicts.append(judging.all_of(told))
   return judging.judged(
     verdicts,
     measured,
     {'fall that is allowed': {'value': FALL}},
     'Wherever a direction turns at least half of the answers about the '
-    'colour, accuracy about the shape falls by at most 5 points, and the '
+    'colour on validation scenes, at the least strength that does, accuracy '
+    'about the shape falls by at most 5 points on test scenes, and the '
     'converse, at every layer where one does. Questions name the class that is '
     'shown (what shape is the red thing?); beside, they do not. Open where no '
     'class turns half of the answers, and where the other factor was not told '

@@ -53,7 +53,81 @@ class DirectionsTest(absltest.TestCase):
       self.assertGreater(np.abs(make(1) - make(2)).max(), 0.01)
 
 
+class AdjustedTest(absltest.TestCase):
+  """A world where hearts are often red: two factors, each of a plane."""
+
+  def setUp(self):
+    super().setUp()
+    rng = np.random.default_rng(4)
+    n, d = 4000, 12
+    self.shape_n = rng.integers(0, C, n)
+    often_n = rng.random(n) < 0.6
+    self.colour_n = np.where(often_n, self.shape_n, rng.integers(0, C, n))
+    # A colour and a shape have a direction in common.
+    self.colour_CD, self.shape_CD = rng.normal(size=(2, C, d))
+    self.x_nD = (
+      self.colour_CD[self.colour_n]
+      + 5 * self.shape_CD[self.shape_n]
+      + rng.normal(size=(n, d))
+    )
+
+  def true(self, of_CD, label_n):
+    share_C1 = np.bincount(label_n)[:, None] / len(label_n)
+    rest_CD = ((share_C1 * of_CD).sum(0) - share_C1 * of_CD) / (1 - share_C1)
+    return of_CD - rest_CD
+
+  def adjusted(self, label_n, beside_n):
+    return steering.adjusted_differences(
+      self.x_nD, label_n, C + 1, np.eye(C)[beside_n]
+    )
+
+  def test_what_goes_with_a_class_is_left_out(self):
+    found = self.adjusted(self.colour_n, self.shape_n)
+    self.assertTrue(np.isnan(found[C]).all())
+    true_CD = self.true(self.colour_CD, self.colour_n)
+    np.testing.assert_allclose(found[:C], true_CD, atol=0.2)
+    plain = steering.mean_differences(self.x_nD, self.colour_n, C)
+    cosine = lambda v: (steering.unit(v) * steering.unit(true_CD)).sum(1)
+    self.assertGreater(cosine(found[:C]).min(), 0.99)
+    self.assertLess(cosine(plain).min(), 0.8)
+
+  def test_with_nothing_beside_it_is_the_difference_of_means(self):
+    found = steering.adjusted_differences(
+      self.x_nD, self.colour_n, C, np.zeros((len(self.x_nD), 0))
+    )
+    np.testing.assert_allclose(
+      found, steering.mean_differences(self.x_nD, self.colour_n, C), atol=1e-9
+    )
+
+  def test_of_labels_by_chance_little_is_left(self):
+    label_n = np.random.default_rng(5).permutation(self.colour_n)
+    found = self.adjusted(label_n, self.shape_n)[:C]
+    self.assertLess(np.linalg.norm(found, axis=1).max(), 0.3)
+
+  def test_what_cannot_be_told_apart_is_zero(self):
+    found = self.adjusted(self.colour_n, self.colour_n)[:C]
+    np.testing.assert_allclose(found, 0, atol=1e-9)
+
+  def test_turned_within_its_own_span_a_factor_leaves_the_other(self):
+    colour_cD = self.adjusted(self.colour_n, self.shape_n)[:C]
+    shape_cD = self.adjusted(self.shape_n, self.colour_n)[:C]
+    other_nD = steering.span(shape_cD)
+    own_nD = steering.span(steering.without(colour_cD, other_nD))
+    self.assertEqual((len(own_nD), len(other_nD)), (C - 1, C - 1))
+    np.testing.assert_allclose(own_nD @ other_nD.T, 0, atol=1e-12)
+    # What is left of the true colours in what was found to be shape's alone.
+    away_CD = self.shape_CD - self.shape_CD.mean(0)
+    seen = np.linalg.norm(away_CD @ own_nD.T, axis=1)
+    self.assertLess((seen / np.linalg.norm(away_CD, axis=1)).max(), 0.05)
+    self.assertEmpty(steering.span(np.zeros((0, 4))))
+
+
 class StrengthTest(parameterized.TestCase):
+  def test_the_least_strength_that_turns_half(self):
+    least = lambda *turned: steering.least_that_turns(np.array(turned), 0.5)
+    self.assertEqual(least(0.1, 0.5, 0.4, 0.9), 1)
+    self.assertEqual(least(0.1, 0.49), -1)
+
   def test_the_best_strength_does_little_damage(self):
     effect = np.array([0.1, 0.5, 0.9])
     best = lambda harm: steering.best_strength(effect, np.array(harm), 0.25)

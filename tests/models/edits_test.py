@@ -66,6 +66,20 @@ class EditTest(parameterized.TestCase):
     again = edits.project_out(V)(left, tokens())
     np.testing.assert_allclose(again, left, atol=1e-5)
 
+  def test_what_is_turned_keeps_its_length_and_leaves_the_rest(self):
+    basis, centre = np.linalg.qr(V[:2].T)[0].T, np.arange(D) / D
+    to = 1.5 * basis[1]
+    args = (a.astype(np.float32) for a in (basis, centre, to))
+    moved = np.asarray(edits.turn(*args)(x(), tokens()))
+    before, after = (x() - centre) @ basis.T, (moved - centre) @ basis.T
+    np.testing.assert_allclose(after[..., 0], 0, atol=1e-4)
+    length = np.linalg.norm(before, axis=-1)
+    np.testing.assert_allclose(after[..., 1], 1.5 * length, rtol=1e-4)
+    rest = lambda a: a - a @ basis.T @ basis
+    np.testing.assert_allclose(rest(moved), rest(x()), atol=1e-4)
+    nowhere = edits.turn(basis, centre, np.zeros(D))(x(), tokens())
+    np.testing.assert_array_equal(nowhere, x())
+
   def test_a_chain_is_in_order(self):
     both = edits.chain(edits.add(V[0]), edits.project_out(V[0]))
     np.testing.assert_allclose(

@@ -20,6 +20,10 @@ from saejax.pipeline import onward
 TINY = llava_models.LlavaConfig(text_width=64, text_layers=2)
 WORLD = scenes_lib.World()
 N, SIZE = 3, 2
+SPAN = onward.Span(
+  basis_nD=np.eye(5, 64, 3, dtype=np.float32),
+  centre_D=np.linspace(-1, 1, 64, dtype=np.float32),
+)
 ASKED = ('what place is this ?', 'describe the image .', 'how many ?')
 
 
@@ -50,8 +54,9 @@ def directions() -> np.ndarray:
 def whole(inputs, first_B, added_D, layer: int, site: str):
   """Logits of the whole model with an edit."""
   at = lambda tokens: tokens.position_BT == first_B[:, None]
-  where = edits.on_image if site == 'image' else at
-  edit = edits.where(where, edits.add(added_D))
+  where = at if site == 'answer' else edits.on_image
+  span = SPAN if site == 'turned' else None
+  edit = edits.where(where, onward.edit(span, added_D))
   return model().module.apply(
     {'params': model().params}, inputs.tokens, None, {layer: edit}, inputs.image
   )[0]
@@ -79,12 +84,13 @@ class OnwardTest(parameterized.TestCase):
         self.assertEqual(real, first + 1 + told)
 
   @parameterized.parameters(
-    ('image', 1), ('image', 2), ('answer', 0), ('answer', 1)
+    ('image', 1), ('image', 2), ('answer', 0), ('answer', 1), ('turned', 1)
   )
   def test_probabilities_and_nats_are_those_of_the_whole_model(
     self, site, layer
   ):
-    found = onward.begin_all(model(), batches(), layer, site)
+    span = SPAN if site == 'turned' else None
+    found = onward.begin_all(model(), batches(), layer, site, span)
     ids = (7, 3, 11)
     chance_NrO = onward.chances(model(), found, layer, directions(), ids)
     nats_Nr = onward.nats(model(), found, layer, directions())

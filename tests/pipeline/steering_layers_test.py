@@ -13,7 +13,7 @@ NULLS = 399
 
 def found(p: dict[str, float], rise: float) -> dict:
   """Of one layer: p by class."""
-  at = 'steer/image/means'
+  at = 'steer/image/adjusted'
   entries = {
     'steer/answer/means/red/p': results.p_entry(0.001, NULLS),
     f'{at}/causal_classes': results.entry(1),

@@ -29,6 +29,7 @@ from saejax.pipeline import llava_models
 from saejax.pipeline import onward
 from saejax.pipeline import steering
 from saejax.pipeline import steering_after
+from saejax.pipeline import steering_directions
 from saejax.pipeline import steering_effects as effects
 from saejax.pipeline import steering_findings
 from saejax.pipeline import steering_scenes
@@ -251,7 +252,7 @@ class PlantedTest(parameterized.TestCase):
       mock.patch.object(onward, 'chances', tell),
     ):
       found = steering_after.specificity(s, 'image', 0, np.zeros(D))
-    shown = s.sources('test', 0)
+    shown = s.sources('test', 0, 96)
     known = ~np.isin(shown.label['shape'], alike)
     self.assertBetween(known.sum(), 1, len(shown) - 1)
     np.testing.assert_array_equal(
@@ -299,7 +300,7 @@ class SteerTest(parameterized.TestCase):
       'layer': 1, 'dataset': 'scenes:n=800,splits=0.6/0.2/0.2', 'nulls': 19,
       'classes': ('red', 'blue'), 'images': 2, 'captions': 4, 'batch': 8,
       'train_scenes': 120, 'strengths': (1.0, 4.0), 'rollouts': 1, 'atoms': 5,
-      'directions': ('means', 'sae', 'unembed', 'text', 'random'),
+      'directions': ('adjusted', 'means', 'sae', 'unembed', 'text', 'random'),
       'sae': self.sae,
     }  # fmt: skip
     return steering_setup.SteerConfig(model=self.folder, **(given | changes))
@@ -313,8 +314,8 @@ class SteerTest(parameterized.TestCase):
     self.assertEqual([line['class'] for line in lines], ['red', 'blue'])
     for name in ('efficacy_damage', 'classes', 'decomposition'):
       self.assertTrue(os.path.exists(f'{out}/figures/{name}.png'))
-    self.assertEqual(found['steer/answer/means/red/p']['n'], 19)
-    self.assertEqual(found['steer/answer/means/causal_classes']['n'], 2)
+    self.assertEqual(found['steer/answer/adjusted/red/p']['n'], 19)
+    self.assertEqual(found['steer/answer/adjusted/causal_classes']['n'], 2)
     self.assertIn('steer/decomposition/sae/classes/cosine@5', found)
     self.assertIn('steer/decomposition/neurons/random/cosine@5', found)
 
@@ -360,6 +361,34 @@ class SteerTest(parameterized.TestCase):
     cosine = unit['sae'] @ (w_dec / np.linalg.norm(w_dec, axis=1)[:, None]).T
     np.testing.assert_allclose(cosine.max(1), 1, atol=1e-5)
     self.assertLen(made.null_ND, 19)
+
+  def test_where_tokens_are_turned_other_factors_have_no_part(self):
+    config = self.config(train_scenes=400)
+    model = steering_setup.load(config)
+    given = steering_setup.subject(config, model)
+    made = steering_setup.make(
+      config, given.asker, steering_setup.load_sae(config, model)
+    )
+    self.assertIs(steering_setup.at('image', given, made)[2], made)
+    _, s, at = steering_setup.at('turned', given, made)
+    self.assertEqual((s.norm, given.span), (1.0, None))
+    e, basis_nD = made.entering, s.span.basis_nD
+    np.testing.assert_allclose(
+      basis_nD @ basis_nD.T, np.eye(len(basis_nD)), atol=1e-5
+    )
+    other_nD, _ = steering_directions.spans(e, 'colour')
+    for v_ND in (*at.directions.unit.values(), at.null_ND):
+      v_ND = v_ND[np.isfinite(v_ND).all(1)]
+      np.testing.assert_allclose(v_ND @ other_nD.T, 0, atol=1e-6)
+      np.testing.assert_allclose(np.linalg.norm(v_ND, axis=1), 1, rtol=1e-5)
+    # A class's own direction is within what is turned.
+    red_D = at.directions.unit['adjusted'][0]
+    self.assertAlmostEqual(np.linalg.norm(basis_nD @ red_D), 1, places=3)
+    # Scenes of red things stand further along it than others do.
+    score_n = (e.image_nD - s.span.centre_D) @ red_D
+    self.assertGreater(
+      score_n[e.label_n == 0].mean(), score_n[e.label_n != 0].mean()
+    )
 
   @parameterized.parameters(
     ({'layer': 9}, '--layer=9: there is no such layer; the model has 2'),

@@ -38,21 +38,32 @@ def shared(layer: int, paired: float, cka: float) -> dict:
   }
 
 
-def steered(other: str) -> dict:
-  at = 'steer/image'
+def specific(other: str, site: str) -> dict:
+  at = f'steer/{site}'
   return {
-    f'{at}/means/chosen/turned': entry(0.7, 0.6, 0.8),
-    f'{at}/means/chosen/rise': entry(0.6, 0.55, 0.65),
-    f'{at}/random/chosen/rise': entry(0.01, 0.0, 0.02),
-    f'{at}/means/red/rise': entry(0.6, 0.5, 0.7),
-    f'{at}/means/red/rise/null': entry(0.01, -0.02, 0.03),
-    f'{at}/means/red/rise/wrong_classes': entry(0.0),
     f'{at}/specificity/classes': entry(3) | {'n': 5},
+    f'{at}/specificity/turned': entry(0.7, 0.6, 0.8),
     f'{at}/specificity/{other}/before': entry(0.9, 0.85, 0.95),
     f'{at}/specificity/{other}/chance': entry(0.1),
     f'{at}/specificity/{other}/after': entry(0.89, 0.84, 0.94),
     f'{at}/specificity/{other}/fall': entry(0.01, -0.01, 0.04),
   }
+
+
+def steered(other: str) -> dict:
+  at = 'steer/image'
+  return (
+    specific(other, 'turned')
+    | specific(other, 'image')
+    | {
+      f'{at}/adjusted/chosen/turned': entry(0.7, 0.6, 0.8),
+      f'{at}/adjusted/chosen/rise': entry(0.6, 0.55, 0.65),
+      f'{at}/random/chosen/rise': entry(0.01, 0.0, 0.02),
+      f'{at}/adjusted/red/rise': entry(0.6, 0.5, 0.7),
+      f'{at}/adjusted/red/rise/null': entry(0.01, -0.02, 0.03),
+      f'{at}/adjusted/red/rise/wrong_classes': entry(0.0),
+    }
+  )
 
 
 def over_layers(factor: str) -> dict:
@@ -122,6 +133,7 @@ def evidence(*at: str | int, **changed) -> claims.Evidence:
 AT_1 = 'probe/colour/multinomial/layer01/top1'
 IMAGE_TEXT = 'layer03/image-text'
 SHAPE = 'steer/image/specificity/shape'
+TURNED = 'steer/turned/specificity/shape'
 RECOVERED = 'splice/image/loss_recovered/mean'
 
 
@@ -142,7 +154,7 @@ class ClaimsTest(parameterized.TestCase):
     (claims.causes, ('steer', 'colour', 3),
      {'steer/image/random/chosen/rise': entry(0.6, 0.5, 0.7)}, 'open'),
     (claims.causes, ('steer', 'colour', 3),
-     {'steer/image/means/chosen/rise': entry(-0.1, -0.2, -0.05)}, 'fails'),
+     {'steer/image/adjusted/chosen/rise': entry(-0.1, -0.2, -0.05)}, 'fails'),
     # Where no class passes, what is random may be as good.
     (claims.causes, ('steer', 'colour', 1),
      {'steer/image/random/chosen/rise': entry(0.6, 0.5, 0.7)}, 'holds'),
@@ -150,6 +162,13 @@ class ClaimsTest(parameterized.TestCase):
      {f'{SHAPE}/fall': entry(0.2, 0.1, 0.3)}, 'fails'),
     (claims.specific, ('steer', 'colour', 3),
      {f'{SHAPE}/fall': entry(0.04, 0.0, 0.08)}, 'open'),
+    # What is added decides nothing of what is turned, nor the converse.
+    (claims.turned, ('steer', 'colour', 3),
+     {f'{SHAPE}/fall': entry(0.2, 0.1, 0.3)}, 'holds'),
+    (claims.specific, ('steer', 'colour', 3),
+     {f'{TURNED}/fall': entry(0.2, 0.1, 0.3)}, 'holds'),
+    (claims.turned, ('steer', 'colour', 3),
+     {f'{TURNED}/fall': entry(0.2, 0.1, 0.3)}, 'fails'),
     # What is told by chance alone cannot be lost.
     (claims.specific, ('steer', 'colour', 3),
      {f'{SHAPE}/before': entry(0.12, 0.09, 0.16)}, 'open'),
