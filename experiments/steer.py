@@ -51,16 +51,17 @@ flags.DEFINE_list(
   'How is edited, each apart from the others: added at the image, added at the '
   'answer, or the image turned.',
 )
-flags.DEFINE_list(
+DIRECTIONS = flags.DEFINE_list(
   'directions',
   list(C.directions),
   f'Kinds, of {", ".join(steering_directions.KINDS)}.',
 )
-flags.DEFINE_enum(
+TESTED = flags.DEFINE_enum(
   'tested',
-  C.tested,
+  None,
   list(steering_directions.KINDS),
-  'The kind that is ranked among directions by chance.',
+  'The kind that is ranked among directions by chance; the first of '
+  '--directions by default.',
 )
 STRENGTHS = flags.DEFINE_list(
   'strengths',
@@ -92,6 +93,7 @@ def main() -> None:
   config = llava_flags.asking_config(
     C,
     strengths=tuple(program.numbers(STRENGTHS, float, None)),
+    tested=TESTED.value or (DIRECTIONS.value or [''])[0],
   )
   found = steering.steer(config, OUT.value, RESUME.value)
   told = {k: e for k, e in found.items() if '/strength=' not in k}
