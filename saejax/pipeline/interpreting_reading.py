@@ -184,8 +184,9 @@ def describe(
   Raises:
     UserError: nothing is known.
   """
-  if stream.modality == 'text' and (read_ := _said(stream, pair_N)):
-    return read_
+  own = _said(stream, pair_N) if stream.modality == 'text' else None
+  if own:
+    return own
   if isinstance(data, specs.SceneSet):
     whole = dataclasses.replace(data.world, captions='full')
     return captions.caption(whole, scenes.sample(whole, pair_N)).text

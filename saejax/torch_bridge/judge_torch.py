@@ -21,8 +21,8 @@ def require() -> None:
     import torch  # noqa: F401
   except ImportError as e:
     raise errors.UserError(
-      'A judge that runs here needs torch, which is not installed: run pip '
-      'install torch, or give --judge_url.'
+      'A judge that runs here needs torch, which is not installed: run '
+      './launch.sh test --parity or pip install torch, or give --judge_url.'
     ) from e
 
 
