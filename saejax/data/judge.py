@@ -1,8 +1,9 @@
-"""Answers of a language model behind an OpenAI-compatible endpoint.
+"""Answers of a language model, such as one behind an endpoint like OpenAI's.
 
 Only the standard library, one request at a time, no request unless it is asked
-for. Every answer is kept in a folder under the hash of what was asked, so that
-a run that stops goes on where it was, and a run again costs nothing.
+for. Every answer is kept in a folder under the hash of what was asked, pictures
+and all, so that a run that stops goes on where it was, and a run again costs
+nothing.
 """
 
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ import json
 import os
 import time
 from typing import Any
+from typing import Protocol
 import urllib.error
 import urllib.request
 
@@ -23,6 +25,42 @@ _WAIT = 1.0  # Seconds before the second try; doubled before each other.
 _PASSING = (408, 409, 429, 500, 502, 503, 504)  # Worth another try.
 _PER_TOKEN = 4  # Characters, about.
 Messages = Sequence[Mapping[str, Any]]
+
+
+class Judge(Protocol):
+  """Who is asked: a function from a question to words.
+
+  Attributes:
+    model: its name.
+    cache: folder of answers.
+  """
+
+  model: str
+  cache: str
+
+  def body(self, messages: Messages) -> dict[str, Any]:
+    """All that an answer depends on, as JSON."""
+    ...
+
+  def say(self, messages: Messages) -> tuple[str, int]:
+    """The words of a new answer, and how many tokens it took."""
+    ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+  """An image of a question, as a data URL.
+
+  Attributes:
+    url: with the file in it.
+    is_masked: whether it shows where something is.
+  """
+
+  url: str = dataclasses.field(repr=False)
+  is_masked: bool = False
+
+
+Part = str | Picture
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +83,37 @@ class Endpoint:
   most: int = 400
   timeout: float = 120.0
 
+  def body(self, messages: Messages) -> dict[str, Any]:
+    return {
+      'model': self.model,
+      'messages': list(messages),
+      'temperature': 0,
+      'max_tokens': self.most,
+    }
+
+  def say(self, messages: Messages) -> tuple[str, int]:
+    """One answer, after some tries.
+
+    Raises:
+      UserError: the endpoint cannot be reached, refuses, or says what is no
+        answer.
+    """
+    for turn in range(_TRIES):
+      try:
+        raw = _post(self, self.body(messages))
+        break
+      except urllib.error.HTTPError as e:
+        if e.code not in _PASSING or turn == _TRIES - 1:
+          raise _refused(self, e, pictures(messages)) from e
+      except (OSError, TimeoutError) as e:
+        if turn == _TRIES - 1:
+          raise errors.UserError(
+            f'{self.url} cannot be reached '
+            f'({getattr(e, "reason", None) or e}): is it running?'
+          ) from e
+      time.sleep(_WAIT * 2**turn)
+    return _text(self, raw)
+
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
@@ -63,35 +132,58 @@ def check(url: str) -> None:
     )
 
 
-def _body(endpoint: Endpoint, messages: Messages) -> dict[str, Any]:
-  return {
-    'model': endpoint.model,
-    'messages': list(messages),
-    'temperature': 0,
-    'max_tokens': endpoint.most,
-  }
+def content(parts: Sequence[Part]) -> str | list[dict[str, Any]]:
+  """What a message holds; words alone are one string."""
+  if not any(isinstance(part, Picture) for part in parts):
+    return ''.join(parts)
+  found: list[dict[str, Any]] = []
+  for part in parts:
+    if isinstance(part, Picture):
+      found.append({'type': 'image_url', 'image_url': {'url': part.url}})
+    elif found and found[-1]['type'] == 'text':
+      found[-1]['text'] += part
+    else:
+      found.append({'type': 'text', 'text': part})
+  return found
 
 
-def path_of(endpoint: Endpoint, messages: Messages) -> str:
+def path_of(judge: Judge, messages: Messages) -> str:
   """The file of an answer: of the model and all that is asked, not of where."""
-  said = json.dumps(_body(endpoint, messages), sort_keys=True)
+  said = json.dumps(judge.body(messages), sort_keys=True)
   digest = hashlib.sha256(said.encode()).hexdigest()
-  return os.path.join(endpoint.cache, f'{digest}.json')
+  return os.path.join(judge.cache, f'{digest}.json')
 
 
-def is_known(endpoint: Endpoint, messages: Messages) -> bool:
+def is_known(judge: Judge, messages: Messages) -> bool:
   """Whether asking would cost nothing."""
-  return os.path.exists(path_of(endpoint, messages))
+  return os.path.exists(path_of(judge, messages))
+
+
+def _parts(messages: Messages) -> list[Mapping[str, Any]]:
+  found = []
+  for message in messages:
+    held = message['content']
+    found += [{'text': held}] if isinstance(held, str) else held
+  return found
 
 
 def tokens(messages: Messages) -> int:
-  """About how many tokens a question has, of text alone."""
-  text = ''
-  for message in messages:
-    content = message['content']
-    parts = [{'text': content}] if isinstance(content, str) else content
-    text += ''.join(part.get('text', '') for part in parts)
-  return -(-len(text) // _PER_TOKEN)
+  """About how many tokens a question has, of words alone."""
+  letters = sum(len(part.get('text', '')) for part in _parts(messages))
+  return -(-letters // _PER_TOKEN)
+
+
+def pictures(messages: Messages) -> int:
+  """How many pictures a question has."""
+  return sum('image_url' in part for part in _parts(messages))
+
+
+def characters(messages: Messages) -> int:
+  """How long a question is, its pictures as they are sent among it."""
+  return sum(
+    len(part.get('text', '')) + len(part.get('image_url', {}).get('url', ''))
+    for part in _parts(messages)
+  )
 
 
 def _read(path: str) -> Answer | None:
@@ -131,13 +223,15 @@ def _post(endpoint: Endpoint, body: Mapping[str, Any]) -> bytes:
     return response.read()
 
 
-def _refused(endpoint: Endpoint, e: urllib.error.HTTPError) -> errors.UserError:
+def _refused(
+  endpoint: Endpoint, e: urllib.error.HTTPError, count: int
+) -> errors.UserError:
   said = ' '.join(e.read(400).decode('utf-8', 'replace').split())[:200]
-  remedy = (
-    ': set the environment variable that --judge_key names'
-    if e.code in (401, 403)
-    else ''
-  )
+  remedy = ''
+  if e.code in (401, 403):
+    remedy = ': set the environment variable that --judge_key names'
+  elif count:
+    remedy = f' to {count} pictures: leave --pictures if it takes none'
   return errors.UserError(
     f'{endpoint.url} answers {e.code} {e.reason}{remedy}. It says: {said}'
   )
@@ -157,30 +251,15 @@ def _text(endpoint: Endpoint, raw: bytes) -> tuple[str, int]:
     ) from e
 
 
-def ask(endpoint: Endpoint, messages: Messages) -> Answer:
+def ask(judge: Judge, messages: Messages) -> Answer:
   """The answer to a question: the one that is kept, or a new one.
 
   Raises:
-    UserError: the endpoint cannot be reached, refuses, or says what is no
-      answer.
+    UserError: who is asked cannot answer.
   """
-  path = path_of(endpoint, messages)
+  path = path_of(judge, messages)
   if (kept := _read(path)) is not None:
     return kept
-  for turn in range(_TRIES):
-    try:
-      raw = _post(endpoint, _body(endpoint, messages))
-      break
-    except urllib.error.HTTPError as e:
-      if e.code not in _PASSING or turn == _TRIES - 1:
-        raise _refused(endpoint, e) from e
-    except (OSError, TimeoutError) as e:
-      if turn == _TRIES - 1:
-        raise errors.UserError(
-          f'{endpoint.url} cannot be reached '
-          f'({getattr(e, "reason", None) or e}): is it running?'
-        ) from e
-    time.sleep(_WAIT * 2**turn)
-  text, used = _text(endpoint, raw)
-  _keep(path, {'model': endpoint.model, 'text': text, 'tokens': used})
+  text, used = judge.say(messages)
+  _keep(path, {'model': judge.model, 'text': text, 'tokens': used})
   return Answer(text, used, True)

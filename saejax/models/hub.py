@@ -34,6 +34,8 @@ _FILES = (
   'tokenizer_config.json', 'special_tokens_map.json', 'added_tokens.json',
   'merges.txt', 'chat_template.json', 'chat_template.jinja',
 )  # fmt: skip
+# Of a language model alone, too: where its answers end.
+_GENERATION = 'generation_config.json'
 # HTTPError is that of the library's own client, whichever version has which.
 _FAILURES = (
   hub_errors.HTTPError, hub_errors.LocalEntryNotFoundError, ConnectionError,
@@ -58,7 +60,10 @@ class Resolved:
 
 
 def resolve(
-  model: str, revision: str | None = None, offline: bool = False
+  model: str,
+  revision: str | None = None,
+  offline: bool = False,
+  words_only: bool = False,
 ) -> Resolved:
   """Finds a model, downloading it only if the cache does not have all of it.
 
@@ -66,6 +71,8 @@ def resolve(
     model: a folder, or an id `org/name` on the hub.
     revision: a branch, tag or commit hash on the hub; None for `main`.
     offline: never ask the network; HF_HUB_OFFLINE=1 is the same.
+    words_only: whether it is a language model alone, which has no images to
+      prepare; its weights must be safetensors.
 
   Raises:
     UserError: there is no such model or revision, it may not be read, or it is
@@ -76,14 +83,14 @@ def resolve(
   _check_id(model)
   offline = offline or constants.HF_HUB_OFFLINE
   cached = _cached(model, revision)
-  if not (cached and _is_usable(cached, whole=not offline)):
+  if not (cached and _is_usable(cached, not offline, words_only)):
     if offline:
       raise errors.UserError(
         f'{_called(model, revision)} is not, or not wholly, in the cache '
         f'{constants.HF_HUB_CACHE}, and the network is not asked: run once '
         'without offline, or give a folder.'
       )
-    cached = _download(model, revision)
+    cached = _download(model, revision, words_only)
   return Resolved(cached, model, os.path.basename(cached))
 
 
@@ -151,32 +158,43 @@ def _cached(model: str, revision: str | None) -> str | None:
   return os.path.dirname(config) if isinstance(config, str) else None
 
 
-def _is_usable(path: str, whole: bool) -> bool:
+def _formats(words_only: bool) -> tuple[str, ...]:
+  return ('safetensors',) if words_only else tuple(checkpoints.FORMATS)
+
+
+def _is_usable(path: str, whole: bool, words_only: bool) -> bool:
   """Whether a snapshot has its weights; `whole`: also what goes with them.
 
   An interrupted download, or other programs, leave snapshots of some files;
   models that lack a tokenizer, say, are never whole.
   """
   try:
-    checkpoints.files(path)
+    checkpoints.files(path, _formats(words_only))
   except errors.UserError:
     return False
   names = os.listdir(path)
   has_any = lambda wanted: any(name in names for name in wanted)
-  return not whole or (has_any(_PREPROCESSORS) and has_any(_TOKENIZERS))
+  is_seeing = words_only or has_any(_PREPROCESSORS)
+  return not whole or (is_seeing and has_any(_TOKENIZERS))
 
 
-def _download(model: str, revision: str | None) -> str:
+def _download(model: str, revision: str | None, words_only: bool) -> str:
   """Fetches what is needed of a model, its weights in one format."""
   try:
     with _quiet():
       info = huggingface_hub.model_info(model, revision=revision)
       names = [file.rfilename for file in info.siblings or ()]
-      chosen = checkpoints.choose(names, _called(model, revision))
+      chosen = checkpoints.choose(
+        names, _called(model, revision), _formats(words_only)
+      )
       return huggingface_hub.snapshot_download(
         model,
         revision=revision,
-        allow_patterns=[*_FILES, *checkpoints.patterns(*chosen)],
+        allow_patterns=[
+          *_FILES,
+          *([_GENERATION] if words_only else []),
+          *checkpoints.patterns(*chosen),
+        ],
       )
   except _FAILURES as e:
     raise errors.UserError(_why(e, model, revision)) from e

@@ -35,7 +35,7 @@ from saejax.report import figures_interpretation
 
 OWN = 'sae'
 SOURCES = (OWN, 'dimension', 'random', 'whitened')
-TABLE, ANSWERS = 'explanations.csv', 'answers'
+TABLE = 'explanations.csv'
 SCORES = ('auroc', 'hard', 'easy')
 # Of graded scores alone: else it is the AUROC.
 GRADED = 'balanced'
@@ -57,11 +57,11 @@ def _detections(
     if t is None:
       found.append(None)
       continue
-    texts = subject.trial_texts(s, t)
+    examples, rng = subject.trial_examples(s, t), (s.config.seed, j)
     # A judge that sees those that fire first could tell them by their place.
-    order = np.random.default_rng((s.config.seed, j)).permutation(len(texts))
-    score_n = np.empty(len(texts))
-    score_n[order] = explainer.score(said, [texts[i] for i in order])
+    order = np.random.default_rng(rng).permutation(len(examples))
+    score_n = np.empty(len(examples))
+    score_n[order] = explainer.score(said, [examples[i] for i in order])
     found.append(interpretation.detect(t, score_n, explainer.cut))
   return found
 

@@ -1,8 +1,8 @@
 """Who explains a concept, and tells from that when it should fire.
 
-A judge is a language model behind an endpoint, see `data.judge`: it sees what
-is known of examples in words. Without one a concept's explanation is the word
-or phrase that is most distinctive of the examples it fires for.
+A judge is a language model, see `data.judge`: it sees what is known of examples
+in words, or their pictures. Without one a concept's explanation is the word or
+phrase that is most distinctive of the examples it fires for.
 """
 
 from collections.abc import Sequence
@@ -27,17 +27,23 @@ _MOST = 10.0  # Of activations as a judge sees them, and of its scores.
 _ANSWER = 30  # Tokens, about.
 _NUMBER = re.compile(r'-?\d+(?:\.\d+)?')
 _EXPLAIN = (
-  'You study a unit of a neural network. Below are descriptions of inputs '
-  'with its activation from 0 to 10, and descriptions of inputs for which it '
-  'is silent. Say in one short phrase what the inputs it fires for have in '
-  'common and the others lack. Answer with the phrase alone.'
+  'You study a unit of a neural network. Below are {what} with its activation '
+  'from 0 to 10{where}, and {what} for which it is silent. Say in one short '
+  'phrase what the {things} it fires for have in common and the others lack. '
+  'Answer with the phrase alone.'
+)
+_WHERE = (
+  ': patches at which it fires are as they are, and all else of the image is '
+  'darkened'
 )
 _DETECT = (
   'A unit of a neural network is said to fire for: {explanation}\n'
-  'Below are {count} numbered descriptions of inputs. For each say how likely '
-  'the unit fires, from 0 (surely not) to 10 (surely). Answer with a JSON list '
-  'of {count} numbers and nothing else.'
+  'Below are {count} numbered {what}. For each say how likely the unit fires, '
+  'from 0 (surely not) to 10 (surely). Answer with a JSON list of {count} '
+  'numbers and nothing else.'
 )
+_WORDS, _SEEN = 'descriptions of inputs', 'images'
+Example = judge_lib.Part  # What is known of it in words, or its picture.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,11 +54,16 @@ class Evidence:
     fires: descriptions of examples for which it fires, strongest first.
     strength: of each, 0 to 10.
     silent: descriptions of some for which it does not.
+    pictures: of `fires`, each with where it fires if that is known; none if
+      words are to do.
+    silent_pictures: of `silent`.
   """
 
   fires: Sequence[str]
   strength: Sequence[float]
   silent: Sequence[str]
+  pictures: Sequence[judge_lib.Picture] = ()
+  silent_pictures: Sequence[judge_lib.Picture] = ()
 
 
 class Explainer(Protocol):
@@ -71,8 +82,8 @@ class Explainer(Protocol):
     """The explanation of each concept; '' where there is none."""
     ...
 
-  def score(self, explanation: str, texts: Sequence[str]) -> np.ndarray:
-    """How likely the concept fires for each description."""
+  def score(self, explanation: str, examples: Sequence[Example]) -> np.ndarray:
+    """How likely the concept fires for each example."""
     ...
 
 
@@ -112,40 +123,60 @@ class Naming:
       for i, is_name in zip(index_C, is_name_C, strict=True)
     ]
 
-  def score(self, explanation: str, texts: Sequence[str]) -> np.ndarray:
+  def score(self, explanation: str, examples: Sequence[str]) -> np.ndarray:
     if not explanation:
-      return np.zeros(len(texts))
-    return naming.presence(texts, [explanation]).toarray().ravel()
+      return np.zeros(len(examples))
+    return naming.presence(examples, [explanation]).toarray().ravel()
 
 
-def _listed(texts: Sequence[str]) -> str:
-  return '\n'.join(f'{i + 1}. {text}' for i, text in enumerate(texts))
+def _lines(
+  marks: Sequence[str], examples: Sequence[Example]
+) -> list[judge_lib.Part]:
+  """A line for each example, which a mark begins."""
+  pairs = zip(marks, examples, strict=True)
+  return [part for mark, e in pairs for part in (f'\n{mark} ', e)]
 
 
 def explain_messages(evidence: Evidence) -> judge_lib.Messages:
   """The question what a concept stands for."""
-  fires = '\n'.join(
-    f'- ({value:.1f}) {text}'
-    for value, text in zip(evidence.strength, evidence.fires, strict=True)
+  seen = evidence.pictures
+  fires, silent = seen or evidence.fires, evidence.silent
+  silent = evidence.silent_pictures if seen else silent
+  is_masked = any(picture.is_masked for picture in seen)
+  asked = _EXPLAIN.format(
+    what=_SEEN if seen else _WORDS,
+    things=_SEEN if seen else 'inputs',
+    where=_WHERE if is_masked else '',
   )
-  silent = '\n'.join(f'- {text}' for text in evidence.silent)
+  parts = [
+    'Fires:',
+    *_lines([f'- ({value:.1f})' for value in evidence.strength], fires),
+    '\n\nSilent:',
+    *_lines(['-'] * len(silent), silent),
+  ]
   return [
-    {'role': 'system', 'content': _EXPLAIN},
-    {'role': 'user', 'content': f'Fires:\n{fires}\n\nSilent:\n{silent}'},
+    {'role': 'system', 'content': asked},
+    {'role': 'user', 'content': judge_lib.content(parts)},
   ]
 
 
 def detect_messages(
-  explanation: str, texts: Sequence[str]
+  explanation: str, examples: Sequence[Example]
 ) -> judge_lib.Messages:
   """The question for which examples a concept fires."""
-  asked = _DETECT.format(explanation=explanation, count=len(texts))
-  return [{'role': 'user', 'content': f'{asked}\n\n{_listed(texts)}'}]
+  n = len(examples)
+  is_seen = any(isinstance(e, judge_lib.Picture) for e in examples)
+  asked = _DETECT.format(
+    explanation=explanation, count=n, what=_SEEN if is_seen else _WORDS
+  )
+  marks = [f'{i + 1}.' for i in range(n)]
+  content = judge_lib.content([f'{asked}\n', *_lines(marks, examples)])
+  return [{'role': 'user', 'content': content}]
 
 
-def batches(texts: Sequence[str]) -> list[Sequence[str]]:
+def batches(examples: Sequence[Example]) -> list[Sequence[Example]]:
   """Examples as a judge is asked about them."""
-  return [texts[i : i + _BATCH] for i in range(0, len(texts), _BATCH)]
+  return [examples[i : i + _BATCH] for i in range(0, len(examples), _BATCH)]
 
 
 def numbers(text: str, count: int) -> np.ndarray:
@@ -178,15 +209,15 @@ class Spent:
 
 @dataclasses.dataclass(frozen=True)
 class Judge:
-  """Explains and scores by asking an endpoint."""
+  """Explains and scores by asking."""
 
-  endpoint: judge_lib.Endpoint
+  judge: judge_lib.Judge
   spent: Spent = dataclasses.field(default_factory=Spent)
   cut: float = _MOST / 2
   is_graded: bool = True
 
   def _ask(self, messages: judge_lib.Messages) -> str:
-    answer = judge_lib.ask(self.endpoint, messages)
+    answer = judge_lib.ask(self.judge, messages)
     self.spent.calls += answer.is_new
     self.spent.tokens += answer.tokens
     return answer.text
@@ -200,11 +231,11 @@ class Judge:
       for e in evidence
     ]
 
-  def score(self, explanation: str, texts: Sequence[str]) -> np.ndarray:
+  def score(self, explanation: str, examples: Sequence[Example]) -> np.ndarray:
     if not explanation:
-      return np.zeros(len(texts))
+      return np.zeros(len(examples))
     found = []
-    for part in batches(texts):
+    for part in batches(examples):
       score_n = numbers(
         self._ask(detect_messages(explanation, part)), len(part)
       )
@@ -217,23 +248,39 @@ class Judge:
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-  """What asking would take: questions, those known, and tokens about."""
+  """What asking would take.
+
+  Attributes:
+    calls: questions.
+    known: explanations that are there already.
+    tokens: of words, about.
+    pictures: that are sent, each as often as it is.
+    characters: of all questions, pictures as they are sent among them.
+  """
 
   calls: int
   known: int
   tokens: int
+  pictures: int = 0
+  characters: int = 0
 
   def line(self) -> str:
+    shown = (
+      f' and {self.pictures:,} pictures, {self.characters:,} characters in all'
+      if self.pictures
+      else ''
+    )
     return (
       f'the judge is asked {self.calls:,} questions, about {self.tokens:,} '
-      f'tokens; {self.known:,} explanations are known already'
+      f'tokens{" of words" if shown else ""}{shown}; {self.known:,} '
+      'explanations are known already'
     )
 
 
 def cost(
-  endpoint: judge_lib.Endpoint | None,
+  judge: judge_lib.Judge | None,
   evidence: Sequence[Evidence],
-  trials: Sequence[Sequence[str]],
+  trials: Sequence[Sequence[Example]],
 ) -> Cost:
   """Counts questions before any is asked.
 
@@ -241,22 +288,24 @@ def cost(
   so all is counted.
 
   Args:
-    endpoint: who would be asked; None to count without what is known.
+    judge: who would be asked; None to count without what is known.
     evidence: of each concept.
-    trials: descriptions that each explanation is tried on.
+    trials: examples that each explanation is tried on.
   """
   explained = [explain_messages(e) for e in evidence if e.fires]
-  known = [m for m in explained if endpoint and judge_lib.is_known(endpoint, m)]
-  tried = [
+  is_known = [bool(judge) and judge_lib.is_known(judge, m) for m in explained]
+  ask = [m for m, known in zip(explained, is_known, strict=True) if not known]
+  ask += [
     detect_messages(' ' * 4 * _ANSWER, part)
-    for texts in trials
-    for part in batches(texts)
+    for examples in trials
+    for part in batches(examples)
   ]
-  ask = [m for m in explained if m not in known] + tried
   return Cost(
     len(ask),
-    len(known),
+    sum(is_known),
     sum(judge_lib.tokens(m) + _ANSWER for m in ask),
+    sum(judge_lib.pictures(m) for m in ask),
+    sum(judge_lib.characters(m) for m in ask),
   )
 
 

@@ -35,6 +35,8 @@ class Rows:
     example_n: of each row, from 0.
     pair_N: what each example is in the data set.
     place_n: where in its image a row is, from 0; None of whole images.
+    patch_n: which patch of the image it sees, −1 for none; None where the store
+      does not say.
   """
 
   x_nD: np.ndarray
@@ -42,6 +44,7 @@ class Rows:
   example_n: np.ndarray
   pair_N: np.ndarray
   place_n: np.ndarray | None
+  patch_n: np.ndarray | None = None
 
   @property
   def n(self) -> int:
@@ -119,13 +122,15 @@ def read(
   rows_n, pair_n = rows_n[is_in_n], pair_n[is_in_n]
   found = encode.encode(sae, variables, stream, rows_n)
   mean_D = np.asarray(stream.stats['train'].mean, np.float32)
-  place_n = None
+  place_n = patch_n = None
   if 'position' in stream.spec.columns:
     position_N = stream.column('position')
     place_n = position_N[rows_n] - position_N.min()
+  if 'patch' in stream.spec.columns:
+    patch_n = stream.column('patch')[rows_n]
   return Rows(
     found.x_nD - mean_D, found.z_nS, np.searchsorted(pair_N, pair_n), pair_N,
-    place_n,
+    place_n, patch_n,
   )  # fmt: skip
 
 
@@ -137,40 +142,58 @@ def world(store: store_lib.Store) -> specs.SceneSet | None:
   return specs.SceneSet(**about | {'splits': tuple(about['splits'])})
 
 
-def _captions(store: store_lib.Store, pair_N: np.ndarray) -> list[str] | None:
-  """All that a store says of each example, if it keeps words."""
-  if 'text' not in store.streams:
-    return None
-  stream = store['text']
+Data = specs.SceneSet | records.Dataset
+
+
+def open_data(store: store_lib.Store, dataset: str | None) -> Data | None:
+  """What a store was made of: as it is said, or as a store of scenes tells."""
+  return specs.parse(dataset) if dataset else world(store)
+
+
+def _said(stream: store_lib.Stream, pair_N: np.ndarray) -> list[str] | None:
+  """All captions that a stream keeps of each example, if it keeps any."""
   pair_n = stream.column('pair')
   rows_n = np.flatnonzero(np.isin(pair_n, pair_N))
-  said: dict[int, list[str]] = {}
+  said: dict[int, dict[str, None]] = {}
   words = stream.words(rows_n)
   for pair, word in zip(pair_n[rows_n].tolist(), words, strict=True):
     if word.get('caption'):
-      said.setdefault(pair, []).append(word['caption'])
+      said.setdefault(pair, {})[word['caption']] = None
   return (
     [' / '.join(said.get(p, ())) for p in pair_N.tolist()] if said else None
   )
 
 
 def describe(
-  store: store_lib.Store, pair_N: np.ndarray, dataset: str | None
+  store: store_lib.Store,
+  stream: store_lib.Stream,
+  pair_N: np.ndarray,
+  data: Data | None,
 ) -> list[str]:
   """What is known of each example, in words.
 
-  Of scenes all that there is; of other data their captions, from the store or
-  from the data set.
+  Of captions those that were read. Of images, of scenes all that there is; of
+  other data their captions, from the store or from the data set.
+
+  Args:
+    store: where the stream is.
+    stream: that concepts fire in.
+    pair_N: the examples.
+    data: what the store was made of, if that is known.
 
   Raises:
     UserError: nothing is known.
   """
-  data = specs.parse(dataset) if dataset else world(store)
+  own = _said(stream, pair_N) if stream.modality == 'text' else None
+  if own:
+    return own
   if isinstance(data, specs.SceneSet):
     whole = dataclasses.replace(data.world, captions='full')
     return captions.caption(whole, scenes.sample(whole, pair_N)).text
   if data is None:
-    found = _captions(store, pair_N)
+    found = None
+    if 'text' in store.streams:
+      found = _said(store['text'], pair_N)
     if found is None:
       raise errors.UserError(
         f'{store.path} keeps no captions: give --dataset, what it was made of.'
@@ -179,14 +202,24 @@ def describe(
   return [_of_record(data, int(i)) for i in pair_N]
 
 
-def _of_record(data: records.Dataset, i: int) -> str:
+def record(data: records.Dataset, i: int) -> records.Record:
+  """A record of what the store was made of.
+
+  Raises:
+    UserError: there is no such.
+    RecordError: it cannot be read.
+  """
   if i >= len(data):
     raise errors.UserError(
       f'--dataset has {len(data)} records, and the store has a number {i}: it '
       'was made of another one.'
     )
+  return data.record(i)
+
+
+def _of_record(data: records.Dataset, i: int) -> str:
   try:
-    return ' / '.join(data.record(i).captions)
+    return ' / '.join(record(data, i).captions)
   except records.RecordError:
     return ''
 
@@ -246,6 +279,54 @@ def _is(sampled: scenes.Scenes, name: str) -> np.ndarray:
   return (found_NO == list(names).index(value)) & sampled.drawn_NO
 
 
+def _of_one_tile(place_n: np.ndarray, p: int) -> np.ndarray:
+  """Which patch each place of an image of one tile sees; −1 is a newline."""
+  in_tile_n = place_n - p * p
+  row_n, column_n = in_tile_n // (p + 1), in_tile_n % (p + 1)
+  patch_n = np.where(in_tile_n < 0, place_n, row_n * p + column_n)
+  return np.where((in_tile_n < 0) | (column_n < p), patch_n, -1)
+
+
+def patches(
+  rows: Rows, side: int | None
+) -> tuple[int, np.ndarray] | tuple[None, None]:
+  """Patches of an image's side, and which each row sees, −1 for none.
+
+  None where that is not known, as of whole images.
+
+  Args:
+    rows: of images.
+    side: what the store says of it, with `rows.patch_n`.
+  """
+  if rows.place_n is not None and rows.patch_n is not None and side:
+    return side, rows.patch_n
+  p = None if rows.place_n is None else side_of(int(rows.place_n.max()) + 1)
+  return (None, None) if p is None else (p, _of_one_tile(rows.place_n, p))
+
+
+def lit(
+  z_n: np.ndarray, example_n: np.ndarray, patch_n: np.ndarray,
+  examples_E: np.ndarray, p: int,
+) -> np.ndarray:  # fmt: skip
+  """At which patches of some examples a concept fires: bool [E, P].
+
+  Args:
+    z_n: its activations.
+    example_n: of each row.
+    patch_n: of each row, −1 for none.
+    examples_E: those wanted, each once.
+    p: patches a side.
+  """
+  at = np.flatnonzero((z_n > 0) & (patch_n >= 0))
+  order = np.argsort(examples_E)
+  e = np.searchsorted(examples_E[order], example_n[at])
+  e = order[np.minimum(e, len(order) - 1)]
+  is_wanted = examples_E[e] == example_n[at]
+  lit_EP = np.zeros((len(examples_E), p * p), bool)
+  lit_EP[e[is_wanted], patch_n[at[is_wanted]]] = True
+  return lit_EP
+
+
 def on_grid(
   z_nC: np.ndarray, rows: Rows, p: int
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -257,12 +338,8 @@ def on_grid(
     bool [N, P, C] and bool [N, P]: a store may keep some positions alone.
   """
   n, c = rows.n, z_nC.shape[1]
-  place_n = rows.place_n
-  in_tile_n = place_n - p * p
-  row_n, column_n = in_tile_n // (p + 1), in_tile_n % (p + 1)
-  patch_n = np.where(in_tile_n < 0, place_n, row_n * p + column_n)
-  is_patch_n = (in_tile_n < 0) | (column_n < p)  # Not a newline.
-  at = np.flatnonzero(is_patch_n)
+  patch_n = _of_one_tile(rows.place_n, p)
+  at = np.flatnonzero(patch_n >= 0)
   place = rows.example_n[at], patch_n[at]
   fires_NPC = np.zeros((n, p * p, c), bool)
   np.logical_or.at(fires_NPC, place, z_nC[at] > 0)

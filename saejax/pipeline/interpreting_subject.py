@@ -12,9 +12,11 @@ from saejax import run
 from saejax import store as store_lib
 from saejax.analysis import interpretation
 from saejax.pipeline import interpreting_explainers as explainers
+from saejax.pipeline import interpreting_pictures as pictures_lib
 from saejax.pipeline import interpreting_reading as reading
 
-_TOP, _SPREAD, _SILENT = 10, 5, 8  # Examples that a concept is explained from.
+# Examples that a concept is explained from: strongest, spread and silent ones.
+_TOLD, _PICTURED = (10, 5, 8), (6, 3, 4)
 # Held-out examples that fire and that do not, for a concept to be scored.
 _LEAST, _LEAST_SILENT = 3, 10
 # Of fewer examples none is eligible.
@@ -41,6 +43,7 @@ class InterpretConfig:
     negatives: silent ones, half of them hard.
     split: of which they are.
     seed: of what is drawn.
+    pictures: whether a judge sees pictures, in place of words.
   """
 
   sae: str
@@ -55,6 +58,7 @@ class InterpretConfig:
   negatives: int = 20
   split: str = 'test'
   seed: int = 0
+  pictures: bool = False
 
   def __post_init__(self):
     for name, least in (
@@ -87,6 +91,23 @@ def from_analysis(path: str) -> tuple[str, str]:
   return asked['sae'], asked['store']
 
 
+def paths(
+  sae: str | None, store: str | None, analysis: str | None
+) -> tuple[str, str]:
+  """The dictionary and the store, as they are given or as an analysis says.
+
+  Raises:
+    UserError: both are given, or neither.
+  """
+  if analysis:
+    if sae or store:
+      raise errors.UserError('Give --analysis, or --sae and --store.')
+    return from_analysis(analysis)
+  if not sae or not store:
+    raise errors.UserError('Give --sae and --store, or --analysis.')
+  return sae, store
+
+
 @dataclasses.dataclass(frozen=True)
 class Source:
   """Concepts of one kind, on train and held-out rows: [n, C] activations."""
@@ -103,6 +124,7 @@ class Subject:
   Attributes:
     eligible_S: concepts of the dictionary to draw from.
     concepts: those that are drawn, with the stratum and the energy of each.
+    pictures: where they are to be shown.
   """
 
   config: InterpretConfig
@@ -117,6 +139,7 @@ class Subject:
   stratum: np.ndarray
   energy: np.ndarray
   sources: Sequence[Source]
+  pictures: pictures_lib.Pictures | None = None
 
 
 def sources(
@@ -167,8 +190,12 @@ def read(config: InterpretConfig) -> Subject:
     sae, variables, stream, split, config.examples, seed
   )
   train, test = of('train', config.seed), of(config.split, config.seed + 1)
+  data = reading.open_data(store, config.dataset)
+  pictures = None
+  if config.pictures:
+    pictures = pictures_lib.open_pictures(store, stream, data)
   texts = [
-    reading.describe(store, r.pair_N, config.dataset) for r in (train, test)
+    reading.describe(store, stream, r.pair_N, data) for r in (train, test)
   ]
   eligible_S = interpretation.eligible(train.examples_that_fire(), train.n)
   _check_eligible(eligible_S, config, train.n)
@@ -178,7 +205,7 @@ def read(config: InterpretConfig) -> Subject:
   )
   return Subject(
     config, store, stream, train, test, *texts, eligible_S, concepts, stratum,
-    energy_S[concepts], sources(train, test, concepts, config.seed),
+    energy_S[concepts], sources(train, test, concepts, config.seed), pictures,
   )  # fmt: skip
 
 
@@ -197,6 +224,37 @@ class Prepared:
   trials: Sequence[interpretation.Trial | None]
 
 
+def _with_pictures(
+  s: Subject, e: explainers.Evidence, z_n: np.ndarray,
+  fires_E: np.ndarray, silent_E: np.ndarray,
+) -> explainers.Evidence:  # fmt: skip
+  """Evidence with the pictures of its examples, lit where a concept fires."""
+  pair_of = lambda examples: s.train.pair_N[examples].tolist()
+  whole = s.pictures.whole
+  silent = [whole(pair) for pair in pair_of(silent_E)]
+  p, patch_n = reading.patches(s.train, s.store.about.get('patches'))
+  if p is None or not len(fires_E):
+    fires = [whole(pair) for pair in pair_of(fires_E)]
+  else:
+    lit_EP = reading.lit(z_n, s.train.example_n, patch_n, fires_E, p)
+    fires = [
+      s.pictures.lit(pair, lit_P)
+      for pair, lit_P in zip(pair_of(fires_E), lit_EP, strict=True)
+    ]
+  return dataclasses.replace(e, pictures=fires, silent_pictures=silent)
+
+
+def _evidence(s: Subject, z_n: np.ndarray, a_N: np.ndarray, seed: int):
+  """What a concept is explained from."""
+  counts = _PICTURED if s.pictures else _TOLD
+  shown = interpretation.shown(a_N, *counts, seed)
+  fires_E = shown.fires[np.argsort(-a_N[shown.fires], kind='stable')]
+  found = explainers.evidence(a_N, fires_E, shown.silent, s.train_texts)
+  if s.pictures is None:
+    return found
+  return _with_pictures(s, found, z_n, fires_E, shown.silent)
+
+
 def prepare(s: Subject, source: Source) -> Prepared:
   """Draws examples; nothing is asked."""
   c = s.config
@@ -209,10 +267,7 @@ def prepare(s: Subject, source: Source) -> Prepared:
   evidence, trials = [], []
   for j in range(train_NC.shape[1]):
     a_N = train_NC[:, j]
-    shown = interpretation.shown(a_N, _TOP, _SPREAD, _SILENT, c.seed + j)
-    evidence.append(
-      explainers.evidence(a_N, shown.fires, shown.silent, s.train_texts)
-    )
+    evidence.append(_evidence(s, source.train_nC[:, j], a_N, c.seed + j))
     like_D = x_train_ND[a_N > 0].mean(0) if (a_N > 0).any() else x_train_ND[0]
     t = interpretation.trial(
       test_NC[:, j], x_test_ND, like_D, c.positives, c.negatives, c.seed + j
@@ -226,13 +281,17 @@ def can_be_tried(t: interpretation.Trial) -> bool:
   return len(t.fires) >= _LEAST and silent >= _LEAST_SILENT
 
 
-def trial_texts(s: Subject, t: interpretation.Trial) -> list[str]:
-  """Descriptions that an explanation is tried on."""
-  return [s.test_texts[i] for i in t.examples]
+def trial_examples(
+  s: Subject, t: interpretation.Trial
+) -> list[explainers.Example]:
+  """Descriptions, or whole pictures, that an explanation is tried on."""
+  if s.pictures is None:
+    return [s.test_texts[i] for i in t.examples]
+  return [s.pictures.whole(i) for i in s.test.pair_N[t.examples].tolist()]
 
 
-def cost(s: Subject, prepared: Sequence[Prepared], endpoint) -> explainers.Cost:
+def cost(s: Subject, prepared: Sequence[Prepared], judge) -> explainers.Cost:
   """What a judge would take: every trial twice, for another's explanation."""
   evidence = [e for p in prepared for e in p.evidence]
-  trials = [trial_texts(s, t) for p in prepared for t in p.trials if t]
-  return explainers.cost(endpoint, evidence, 2 * trials)
+  trials = [trial_examples(s, t) for p in prepared for t in p.trials if t]
+  return explainers.cost(judge, evidence, 2 * trials)

@@ -88,12 +88,42 @@ class JudgeTest(parameterized.TestCase):
         f.write('{"text": ')
       self.assertTrue(judge.ask(e, ASK).is_new)
 
-  def test_tokens_are_of_words_alone(self):
-    parts = [
-      {'type': 'text', 'text': 'a' * 40},
-      {'type': 'image_url', 'image_url': {'url': 'data:' + 'b' * 4000}},
-    ]
-    self.assertEqual(judge.tokens([{'role': 'user', 'content': parts}]), 10)
+  def question(self, *parts: judge.Part) -> judge.Messages:
+    return [{'role': 'user', 'content': judge.content(parts)}]
+
+  def test_what_a_question_holds_is_counted(self):
+    red = judge.Picture('data:' + 'b' * 4000)
+    asked = self.question('a' * 30, red, 'a' * 6, 'a' * 4, red)
+    self.assertEqual(judge.tokens(asked), 10)  # Of words alone.
+    self.assertEqual(judge.pictures(asked), 2)
+    self.assertEqual(judge.characters(asked), 40 + 2 * 4005)
+    kinds = [part['type'] for part in asked[0]['content']]
+    self.assertEqual(kinds, ['text', 'image_url', 'text', 'image_url'])
+    self.assertEqual(judge.content(['a', 'b']), 'ab')
+    self.assertEqual((judge.pictures(ASK), judge.characters(ASK)), (0, 10))
+
+  def test_another_picture_is_another_question(self):
+    a, b = judge.Picture('data:a'), judge.Picture('data:b')
+    paths = {
+      judge.path_of(
+        self.endpoint('http://x/v1'), self.question('is it red', *pictures)
+      )
+      for pictures in ([], [a], [b], [a, a])
+    }
+    self.assertLen(paths, 4)
+
+  def test_who_takes_no_pictures_is_told_of_the_flag(self):
+    asked = self.question('is it red', judge.Picture('data:a'))
+    with stub_judge.serve(lambda *_: 'yes', [400, 400]) as stub:
+      for messages, said in (
+        (asked, 'answers 400 .* to 1 pictures: leave --pictures if'),
+        (ASK, 'answers 400 Bad Request. It says'),
+      ):
+        with (
+          mock.patch.object(stub_judge, 'pixels'),
+          self.assertRaisesRegex(errors.UserError, said),
+        ):
+          judge.ask(self.endpoint(stub.url), messages)
 
 
 if __name__ == '__main__':

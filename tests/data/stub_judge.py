@@ -1,11 +1,16 @@
 """An OpenAI-compatible endpoint on this machine that tests start."""
 
+import base64
 from collections.abc import Callable
 import contextlib
 import http.server
+import io
 import json
 import threading
 from typing import Any
+
+import numpy as np
+from PIL import Image
 
 
 class Stub:
@@ -17,13 +22,21 @@ class Stub:
     self.keys: list[str | None] = []
 
 
+def pixels(part: dict[str, Any]) -> np.ndarray:
+  """The image [H, W, 3] of a part of a message."""
+  head, _, data = part['image_url']['url'].partition(',')
+  assert head == 'data:image/jpeg;base64', head
+  with Image.open(io.BytesIO(base64.b64decode(data, validate=True))) as image:
+    return np.asarray(image)
+
+
 @contextlib.contextmanager
-def serve(answer: Callable[[str], Any], fails: list[int] | None = None):
+def serve(answer: Callable[..., Any], fails: list[int] | None = None):
   """Serves until the block ends; gives a `Stub`.
 
   Args:
-    answer: from the words of the last message to the answer's; an exact
-      response if it gives bytes.
+    answer: from the words of the last message, and its images if it has any,
+      to the answer's; an exact response if it gives bytes.
     fails: codes that the first requests are answered by.
   """
   fails = list(fails or [])
@@ -39,9 +52,11 @@ def serve(answer: Callable[[str], Any], fails: list[int] | None = None):
       stub.keys.append(self.headers.get('Authorization'))
       code = fails.pop(0) if fails else 200
       content = body['messages'][-1]['content']
+      images = []
       if not isinstance(content, str):
+        images = [[pixels(p) for p in content if 'image_url' in p]]
         content = ''.join(part.get('text', '') for part in content)
-      found = answer(content)
+      found = answer(content, *images)
       if not isinstance(found, bytes):
         found = json.dumps(
           {

@@ -88,7 +88,42 @@ CASES = (
       (f'{SAE} {STORE} --strata=50', '--strata=50 are more than --concepts=40'),
       (f'{SAE} {STORE} --dataset=words', 'names no kind of data set'),
       (f'{SAE} --store={{d}}/trainonly', 'has no rows in test; this explains'),
-      (f'{SAE} {STORE} --judge_model=x', '--judge_model needs --judge_url'),
+      (
+        f'{SAE} {STORE} --judge_model=x',
+        'There is no model x: expected a folder, or an id',
+      ),
+      (
+        f'{SAE} {STORE} --judge_model=org/none --offline',
+        'org/none is not, or not wholly, in the cache .* is not asked',
+      ),
+      (
+        f'{SAE} {STORE} --judge_model={{d}}/run',
+        'run has no weights: looked for model.safetensors',
+      ),
+      (
+        f'{SAE} {STORE} --judge_model={{d}}/run --judge_revision=v2',
+        'run is a folder, which has no revision v2',
+      ),
+      (
+        f'{SAE} {STORE} --judge_model={{d}}/run --judge_dtype=int8',
+        '--judge_dtype=int8: value should be one of <auto|float32',
+      ),
+      (
+        f'{SAE} {STORE} --pictures',
+        '--pictures needs --judge_url: a judge that runs here reads words',
+      ),
+      (
+        f'{SAE} {STORE} --pictures --judge_model={{d}}/run',
+        '--pictures needs --judge_url',
+      ),
+      (
+        f'{SAE} {STORE} --pictures --dry_run',
+        'store keeps no images: give --dataset, what it was made of',
+      ),
+      (
+        f'{SAE} {STORE} --pictures --dry_run --stream=text',
+        '--pictures: stream text is of texts. Leave it, or give --stream',
+      ),
       (f'{SAE} {STORE} --judge_url=x', '--judge_url=x is no address: write'),
       (
         f'{SAE} {STORE} --judge_url=http://localhost:1/v1',

@@ -228,6 +228,27 @@ class DownloadTest(HubTest):
     self.info.side_effect = self.download.side_effect = AssertionError
     self.assertEqual(hub.resolve(ID), found)
 
+  def test_of_a_language_model_it_takes_safetensors(self):
+    words = ('config.json', 'tokenizer.json', 'generation_config.json')
+    self.serve(*words, *WEIGHTS, 'pytorch_model.bin')
+    found = hub.resolve(ID, words_only=True)
+    self.assertCountEqual(os.listdir(found.path), (*words, *WEIGHTS))
+    # No processor of images is missed.
+    self.info.side_effect = self.download.side_effect = AssertionError
+    self.assertEqual(hub.resolve(ID, words_only=True), found)
+
+  def test_a_language_model_must_have_them(self):
+    self.serve('config.json', 'tokenizer.json', 'pytorch_model.bin')
+    self.assert_refused(
+      'org/name has no weights: looked for model.safetensors, whole or',
+      ID,
+      words_only=True,
+    )
+    self.fill('config.json', 'tokenizer.json', 'pytorch_model.bin')
+    self.assert_refused(
+      'org/name is not, or not wholly', ID, offline=True, words_only=True
+    )
+
   def test_completes_what_the_cache_lacks(self):
     self.fill('config.json', *WEIGHTS)
     self.serve('preprocessor_config.json', 'tokenizer.json', *WEIGHTS)

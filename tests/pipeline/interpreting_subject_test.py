@@ -9,7 +9,10 @@ import numpy as np
 import scipy.sparse
 
 from saejax import errors
+from saejax import store as store_lib
 from saejax.analysis import interpretation
+from saejax.data import captions
+from saejax.data import scenes
 from saejax.pipeline import interpreting
 from saejax.pipeline import interpreting_explainers as explainers
 from saejax.pipeline import interpreting_reading as reading
@@ -68,6 +71,42 @@ class SubjectTest(absltest.TestCase):
     for source in s.sources:
       found = subject.prepare(s, source)
       np.testing.assert_array_equal((found.train_NC > 0).sum(0), drawn)
+
+  def test_a_caption_is_described_by_what_was_read(self):
+    data = planted_scenes.dataset(4)
+    path = os.path.join(self.folder, 'read')
+    of = {'layer03.image': 'image', 'layer03.caption': 'text'}
+    columns = ('group', 'split', 'pair', 'position', 'token_id')
+    writer = store_lib.StoreWriter(
+      path,
+      {
+        name: store_lib.StreamSpec(d=2, modality=kind, columns=columns)
+        for name, kind in of.items()
+      },
+      {'dataset': planted_scenes.about(data)},
+    )
+    pair_n = np.array([2, 2, 0, 0])  # Two tokens of each example.
+    ids = {name: np.zeros(4, int) for name in columns} | {'pair': pair_n}
+    said = [{'caption': f'caption {i}'} for i in pair_n]
+    for name, words in zip(of, ([{}] * 4, said), strict=True):
+      writer.write(name, 0, np.ones((4, 2), np.float32), ids, words)
+    writer.finish()
+    store = store_lib.Store(path)
+    describe = lambda name, data: reading.describe(
+      store, store[name], np.array([0, 2]), data
+    )
+    for known in (data, reading.open_data(store, None), None):
+      self.assertEqual(
+        describe('layer03.caption', known), ['caption 0', 'caption 2']
+      )
+    # Of images all that is there is told.
+    whole = dataclasses.replace(data.world, captions='full')
+    sampled = scenes.sample(whole, np.array([0, 2]))
+    self.assertEqual(
+      describe('layer03.image', data), captions.caption(whole, sampled).text
+    )
+    with self.assertRaisesRegex(errors.UserError, 'keeps no captions'):
+      describe('layer03.image', None)
 
   def test_too_few_are_told(self):
     with self.assertRaisesRegex(

@@ -70,13 +70,13 @@ def write_store(
   writer.finish()
 
 
-def write_sae(path: str) -> None:
-  """A dictionary whose concepts are the atoms."""
-  s = len(NAMES)
+def write_sae(path: str, s: int = len(NAMES)) -> None:
+  """A dictionary whose concepts are the first so many atoms: colours first."""
   sae = nn.ReLU(d=D, s=s, k=2)
   variables = sae.init(jax.random.key(0), method=lambda module: module.w_dec)
   params = dict(variables['params'])
-  params |= {name: ATOMS.astype(np.float32) for name in ('w_enc', 'w_dec')}
+  atoms_SD = ATOMS[:s].astype(np.float32)
+  params |= dict.fromkeys(('w_enc', 'w_dec'), atoms_SD)
   params |= {'b_enc': np.full(s, -0.4, np.float32)}
   io.save(
     path, sae, {'params': params, 'constants': variables['constants']},
