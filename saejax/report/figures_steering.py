@@ -10,6 +10,11 @@ import numpy as np
 from saejax.report import figures
 
 Points = Sequence[Mapping[str, Any]]
+_TITLES = {
+  'image': 'added at the image',
+  'answer': 'added at the answer',
+  'turned': 'turned at the image',
+}
 
 
 def _columns(points: Points) -> dict[str, list]:
@@ -28,6 +33,9 @@ def efficacy_damage(points: Points) -> figures.Figure:
   """
   sites = list(dict.fromkeys(p['site'] for p in points))
   kinds = list(dict.fromkeys(p['direction'] for p in points))
+  ends = [e for p in points for e in (p['damage_low'], p['damage_high'])]
+  most = min(ends, default=0) - 0.02, max([*ends, 0.1]) * 1.1
+  ticks = [t for t in (-1, 0, 0.1, 0.3, 1, 10) if most[0] <= t <= most[1]]
   with rc_context(figures.STYLE):
     drawing, axes = figures.panels(max(len(sites), 1), height=3.2)
     for ax, site in zip(axes, sites, strict=False):
@@ -43,8 +51,11 @@ def efficacy_damage(points: Points) -> figures.Figure:
           marker='o', markersize=3.5, linewidth=1.2, elinewidth=0.7,
         )  # fmt: skip
       ax.set_xscale('symlog', linthresh=0.1)
+      ax.set_xlim(min(0, most[0]), most[1])
+      ax.set_xticks(ticks, [f'{t:g}' for t in ticks])
+      ax.minorticks_off()
       ax.set_ylim(-0.02, 1.02)
-      ax.set_title(f'edits at the {site}')
+      ax.set_title(_TITLES[site])
       ax.set_xlabel('damage, nats per token of other captions')
     axes[0].set_ylabel("probability of the target's answer")
     if sites:
@@ -119,7 +130,7 @@ def ranks(lines: Points) -> figures.Figure:
           ax.annotate('*', (i, p['rise_high']), ha='center')
       ax.axhline(0, color='#222222', linewidth=0.6)
       ax.set_xticks(place, [p['class'] for p in own], rotation=60, ha='right')
-      ax.set_title(f'edits at the {site}')
+      ax.set_title(_TITLES[site])
     axes[0].set_ylabel("rise of the target's probability")
     if sites:
       drawing.legend(
