@@ -134,10 +134,16 @@ def _probe(
     'balanced': classification.balanced(*told),
     'auroc': classification.auroc(*told),
   }
-  if c > _TOP:
-    measures[f'top{_TOP}'] = classification.top(*told, _TOP)
   by_chance = _by_chance(kind, task, penalties[best], config)
   each = lambda f: np.array([f(s_nC, label['test']) for s_nC in by_chance])
+  shuffled = {
+    'top1': each(classification.accuracy),
+    'auroc': each(classification.mean_auroc),
+  }
+  if c > _TOP:
+    is_among = lambda *told: classification.ranks(*told) < _TOP
+    measures[f'top{_TOP}'] = classification.top(*told, _TOP)
+    shuffled[f'top{_TOP}'] = each(lambda *told: is_among(*told).mean())
   commonest = np.bincount(label['train'][label['train'] >= 0]).argmax()
   return Probed(
     factor=factor,
@@ -149,10 +155,7 @@ def _probe(
     val=val_R[best],
     measures=measures,
     chance=bootstrap.mean(label['test'] == commonest, task.group_n),
-    shuffled={
-      'top1': each(classification.accuracy),
-      'auroc': each(classification.mean_auroc),
-    },
+    shuffled=shuffled,
   )
 
 
@@ -248,7 +251,8 @@ def probe(
   if not probed:
     raise errors.UserError(
       f'No factor of {store_path} has two classes with {least["train"]} rows '
-      f'in train and {least["test"]} in val and in {split}: give more rows.'
+      f'in train and {least["test"]} in val and in {split}: give more rows, '
+      f'of which --rows={config.rows} of train are read at most.'
     )
   entries: Entries = {}
   for p in probed:

@@ -169,7 +169,8 @@ def _read(site: Site, config: ProbeConfig, split: str):
       name = site.streams[which]
       raise errors.UserError(
         f'Stream {name} of {site.store.path} has no rows in '
-        f'{split if part == "test" else part}. Give its store larger splits.'
+        f'{split if part == "test" else part}. Give its store larger splits, '
+        'such as with --dataset=…,splits=hash where a data set has its own.'
       )
   own = rows['train']
   if fit is not seen and config.standardise == 'own':
