@@ -5,14 +5,19 @@ the image, layerL.caption at the caption after it, layerL.text at the bare
 caption. With --tower also tower.image, what the vision tower gives before the
 projector, which probe puts beside the layers. train_sae reads streams by
 --stream, with the modality of each; analyse and explore show where concepts
-fire, if all positions are kept. Killed, the same command goes on; processes
-share the work.
+fire, if all positions are kept. Rows of a data set of classes have a column
+label, which probe reads; --contexts=image needs no captions. Killed, the same
+command goes on; processes share the work.
 
   ./launch.sh cache_llava --model=llava-hf/llava-v1.6-mistral-7b-hf \\
       --dataset=karpathy:annotations=dataset_coco.json,images=coco \\
       --layers=8,16,24 --per_example=64 --dtype=bfloat16 --mesh=1,8 \\
       --prompt='[INST] {image}\\nDescribe the image. [/INST] {caption}' \\
       --out=runs/llava-store
+  ./launch.sh cache_llava --model=llava-hf/llava-v1.6-mistral-7b-hf \\
+      --dataset=classes:path=imagenet,names=names.txt --pool --tower \\
+      --contexts=image --prompt='[INST] {image}' --examples=100000 \\
+      --dtype=bfloat16 --mesh=1,8 --out=runs/imagenet
 """
 
 from absl import flags

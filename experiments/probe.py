@@ -2,9 +2,10 @@
 
 Multinomial and one-vs-rest logistic regression, the means of classes, and a
 sparse probe, which reads few columns; of the store's rows and, with --saes, of
-an SAE's codes. Fitted on train; penalty and layer are chosen on val. Beside
-each stands the same probe of shuffled labels, which must be at chance. Writes
-to OUT: results.json, probes.csv and figures/.
+an SAE's codes. Fitted on train; penalty and layer are chosen on val, or on a
+tenth of train where val is measured on or empty. Beside each stands the same
+probe of shuffled labels, which must be at chance. Writes to OUT: results.json,
+probes.csv and figures/.
 
   ./launch.sh cache_llava --model=llava-scenes --out=runs/llava-store
   ./launch.sh probe --store=runs/llava-store --out=runs/probed

@@ -62,6 +62,10 @@ def cache_flags(config: type[Any]) -> None:
     'prompt', config.prompt, 'How a row reads: {image}, and at its end '
     r'{caption}; \n is a new line.'
   )  # fmt: skip
+  flags.DEFINE_list(
+    'contexts', list(config.contexts), 'Streams to keep; of image alone no '
+    'caption is read, and --prompt needs none.'
+  )  # fmt: skip
   flags.DEFINE_integer(
     'examples', config.examples, 'So many of the data set at most, evenly '
     'spread [all].'

@@ -6,6 +6,8 @@ stands at the image; `layerNN.caption`, the caption's tokens after the image,
 which know of it; `layerNN.text`, those of the bare caption, which do not. Layer
 L is what enters block L. `tower.image`, if it is asked for, is what the vision
 tower gives at the image, before it is projected to what enters block 0.
+Of images alone (`contexts`) no caption is looked at. What stands at an image
+never knows of the caption after it, nor so of a class that the caption names.
 """
 
 from collections.abc import Callable
@@ -26,10 +28,12 @@ from saejax import pretrained
 from saejax import processes
 from saejax import sharding
 from saejax import store as store_lib
+from saejax.data import loading
 from saejax.data import specs
 from saejax.models import llama
 from saejax.models import llava_folder
 from saejax.pipeline import caching_places as places_lib
+from saejax.pipeline import caching_rows as rows_lib
 from saejax.pipeline import embedding
 from saejax.pipeline import embedding_records
 from saejax.pipeline import embedding_scenes
@@ -40,8 +44,6 @@ from saejax.store import writer as writer_lib
 
 CONTEXTS = {'image': 'image', 'caption': 'text', 'text': 'text'}
 PER_SHARD = 256  # Examples of a shard: what a kill can cost.
-_POOLED = ('group', 'split', 'pair')
-_TOKENS = (*_POOLED, 'position', 'token_id')
 _LISTED = 1000  # Skipped things that the manifest itself lists.
 
 
@@ -54,6 +56,8 @@ class CacheConfig:
     dataset: a spec, see `data.specs`.
     layers: of which the residual stream is kept; empty for all.
     prompt: what is asked of an image; {image} and {caption} are filled in.
+    contexts: whose streams are kept, of CONTEXTS; of `image` alone images need
+      no captions.
     examples: so many of the data set at most, evenly spread; None for all.
     per_example: positions of each stream that are kept of an example, drawn by
       a hash; None for all.
@@ -72,6 +76,7 @@ class CacheConfig:
   dataset: str = 'scenes'
   layers: tuple[int, ...] = ()
   prompt: str = 'USER: {image} describe the image . ASSISTANT: {caption}'
+  contexts: tuple[str, ...] = tuple(CONTEXTS)
   examples: int | None = None
   per_example: int | None = None
   pool: bool = False
@@ -82,6 +87,11 @@ class CacheConfig:
   store_dtype: str = 'bfloat16'
   batch: int = 32
   mesh: tuple[int, int] | None = None
+
+  @property
+  def has_texts(self) -> bool:
+    """Whether captions are read."""
+    return any(CONTEXTS[context] == 'text' for context in self.contexts)
 
 
 # From prompts, the images of each (None without any) and layers to what stands
@@ -121,20 +131,19 @@ def _with_tower(
   return (*layers, *([llava_reading.TOWER] if has_tower else []))
 
 
-def _streams(config: CacheConfig, layers: Sequence[int], model, labels):
+def _streams(config: CacheConfig, layers, model, labels, has_classes):
   c = model.module.config
-  columns = lambda context: (*_TOKENS, *places_lib.COLUMNS[context])
   spec = lambda d, context: store_lib.StreamSpec(
     d=d,
     dtype=config.store_dtype,
     modality=CONTEXTS[context],
-    columns=_POOLED if config.pool else columns(context),
+    columns=rows_lib.columns(context, config.pool, has_classes),
     labels=labels if config.pool else (),
   )
   found = {
     stream_name(layer, context): spec(c.text.hidden_size, context)
     for layer in layers
-    for context in CONTEXTS
+    for context in config.contexts
   }
   if config.tower:
     name = stream_name(llava_reading.TOWER, 'image')
@@ -153,14 +162,41 @@ def check(config: CacheConfig) -> None:
     value = getattr(config, name)
     if value is not None and value < 1:
       raise errors.UserError(f'--{name}={value} must be at least 1.')
-  marks = [config.prompt.count(mark) for mark in ('{image}', '{caption}')]
-  if marks != [1, 1] or not config.prompt.endswith('{caption}'):
-    raise errors.UserError(
-      f'--prompt={config.prompt!r} must hold {{image}} once, and {{caption}} '
-      'once, at its end.'
-    )
+  _check_contexts(config)
   if config.pool and config.per_example is not None:
     raise errors.UserError('--pool keeps a mean, so leave --per_example.')
+
+
+def _check_contexts(config: CacheConfig) -> None:
+  given = ','.join(config.contexts)
+  if not config.contexts or not set(config.contexts) <= CONTEXTS.keys():
+    raise errors.UserError(
+      f'--contexts={given} must name some of {", ".join(CONTEXTS)}.'
+    )
+  if config.tower and 'image' not in config.contexts:
+    raise errors.UserError(
+      f'--tower is of images: add image to --contexts={given}.'
+    )
+  marks = [config.prompt.count(mark) for mark in ('{image}', '{caption}')]
+  is_bare = marks == [1, 0] and 'caption' not in config.contexts
+  is_whole = marks == [1, 1] and config.prompt.endswith('{caption}')
+  if not is_bare and not is_whole:
+    raise errors.UserError(
+      f'--prompt={config.prompt!r} must hold {{image}} once, and {{caption}} '
+      'once, at its end; of --contexts=image it needs no {caption}.'
+    )
+
+
+def _check_classes(config: CacheConfig, data: examples_lib.Data) -> None:
+  """UserError of a data set that is a single class, told by prompts."""
+  told = {} if isinstance(data, specs.SceneSet) else data.about
+  names = told.get('classes', ())
+  if 'templates' in told and len(names) < 2:
+    raise errors.UserError(
+      f'--dataset={config.dataset} has one class, {", ".join(names)}, and none '
+      'to tell it from; expected two at least, as in CLASS/IMAGE or '
+      'train/CLASS/IMAGE.'
+    )
 
 
 def _layers(config: CacheConfig, count: int) -> tuple[int, ...]:
@@ -174,29 +210,19 @@ def _layers(config: CacheConfig, count: int) -> tuple[int, ...]:
   return layers
 
 
-@dataclasses.dataclass
-class Rows:
-  """Rows of one stream, as they come."""
-
-  x: list[np.ndarray]
-  columns: list[tuple[int, ...]]
-  labels: list[np.ndarray]
-  words: list[dict[str, Any]]
-
-
 def gather(
   config: CacheConfig,
   source: Source,
   found: Sequence[examples_lib.Example],
   layers: Sequence[int],
   contexts: Sequence[str] = tuple(CONTEXTS),
-) -> dict[str, Rows]:
+) -> dict[str, rows_lib.Rows]:
   """Rows of every stream of a shard's examples, or of some contexts'.
 
   What a context that is left out alone would need is not computed.
   """
   rows = {
-    stream_name(layer, context): Rows([], [], [], [])
+    stream_name(layer, context): rows_lib.Rows()
     for context in contexts
     for layer in _with_tower(config, layers, [context])
   }
@@ -228,46 +254,15 @@ def gather(
               place_mK[:, 0] >= 0 if layer == llava_reading.TOWER else None,
             )  # fmt: skip
             place_nK = place_mK[np.cumsum(mask_T)[at_n] - 1]
-            _add(
+            rows_lib.add(
               rows[stream_name(layer, context)],
-              config,
               example,
               context,
               np.asarray(x_LBTD[layer][b][at_n], np.float32),
               np.column_stack([at_n, tokens.ids_BT[b][at_n], place_nK]),
+              config.pool,
             )
   return rows
-
-
-def _add(rows: Rows, config, example, context, x_nD, own_nK) -> None:
-  if not len(x_nD):
-    return
-  shared = (example.group, example.split, example.index)
-  words = {'caption': example.caption}
-  if config.pool:
-    rows.x.append(x_nD.mean(0, keepdims=True))
-    rows.columns.append(shared)
-    if example.labels is not None:
-      rows.labels.append(example.labels[context != 'image'])
-    rows.words.append(words | dict(example.words))
-    return
-  rows.x.append(x_nD)
-  rows.columns += [(*shared, *own_K) for own_K in own_nK.tolist()]
-  own = example.words if context == 'image' else words
-  rows.words += [dict(own)] * len(x_nD)
-
-
-def _write(writer, index: int, rows: dict[str, Rows], notes) -> None:
-  for name, found in rows.items():
-    spec = writer.streams[name]
-    table = np.array(found.columns, np.int64).reshape(-1, len(spec.columns))
-    columns = {c: table[:, i] for i, c in enumerate(spec.columns)}
-    if spec.labels:
-      columns['labels'] = np.array(found.labels, np.uint8).reshape(
-        -1, len(spec.labels)
-      )
-    x_nD = np.concatenate([np.zeros((0, spec.d), np.float32), *found.x])
-    writer.write(name, index, x_nD, columns, found.words or None, notes)
 
 
 def from_jax(config: CacheConfig) -> Source:
@@ -314,7 +309,8 @@ def _begin(config, data, source, layers, out: str) -> store_lib.StoreWriter:
     'pool': config.pool,
     'dtype': config.dtype,
   }
-  streams = _streams(config, layers, source.model, labels)
+  has_classes = not is_world and 'classes' in data.about
+  streams = _streams(config, layers, source.model, labels, has_classes)
   return embedding.open_writer(out, streams, about | kind.about(data))
 
 
@@ -338,11 +334,28 @@ def _fill(config, data, source, layers, writer) -> None:
   with tqdm.tqdm(total=total, unit='example', disable=None) as bar:
     for index in todo:
       start, stop = bounds[index]
-      found, skipped = examples_lib.read_at(data, chosen_G[start:stop], side)
-      rows = gather(config, source, found, layers)
+      found, skipped = examples_lib.read_at(
+        data, chosen_G[start:stop], side, config.has_texts
+      )
+      rows = gather(config, source, found, layers, config.contexts)
       notes = [dataclasses.asdict(s) for s in skipped]
-      _write(writer, index, rows, notes)
+      rows_lib.write(writer, index, rows, notes)
       bar.update(stop - start)
+
+
+def _finish(config, data, writer) -> store_lib.Manifest:
+  # Every stream has the notes; any will do.
+  noted = writer.notes(next(iter(writer.streams))).values()
+  listed = [skipped for notes in noted for skipped in notes or ()]
+  lost = {s['record'] for s in listed if s['what'] != loading.CAPTION}
+  n = len(chosen(config, data))
+  if len(lost) == n and not writer.is_finished:
+    raise errors.UserError(
+      f'None of {n} records can be used. The first: {listed[0]["why"]}'
+    )
+  return writer.finish(
+    {'skipped': {'total': len(listed), 'first': listed[:_LISTED]}}
+  )
 
 
 def cache(
@@ -365,7 +378,10 @@ def cache(
       else.
   """
   check(config)
+  in_order = tuple(c for c in CONTEXTS if c in config.contexts)
+  config = dataclasses.replace(config, contexts=in_order)
   data = specs.parse(config.dataset)
+  _check_classes(config, data)
   writer_lib.check_vacant(out)
   source = open_source(config)
   layers = _layers(config, source.model.module.config.text.num_hidden_layers)
@@ -375,12 +391,7 @@ def cache(
   if processes.is_first():
     counts = dict.fromkeys(writer.streams, n)
     processes.wait_for(lambda: embedding.all_done(writer, counts))
-    # Every stream has the notes; any will do.
-    noted = writer.notes(next(iter(writer.streams))).values()
-    listed = [skipped for notes in noted for skipped in notes or ()]
-    manifest = writer.finish(
-      {'skipped': {'total': len(listed), 'first': listed[:_LISTED]}}
-    )
+    manifest = _finish(config, data, writer)
   else:
     processes.wait_for(lambda: writer.is_finished)
     manifest = store_lib.Store(out).manifest

@@ -25,11 +25,12 @@ class Example:
   Attributes:
     index: its number in the data set.
     image: RGB.
-    caption: its first that can be used.
+    caption: its first that can be used; empty where none is wanted.
     group: equal for one image.
     split: code of `store.SPLITS`.
     labels: factors of a scene that the image holds, and that the caption
       mentions; None of other data.
+    label: the class, an index into the data set's `classes`, or None.
     words: for the sidecar: what the image was.
   """
 
@@ -39,6 +40,7 @@ class Example:
   group: int
   split: int
   labels: tuple[np.ndarray, np.ndarray] | None = None
+  label: int | None = None
   words: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
@@ -60,7 +62,7 @@ def read(
 
 
 def read_at(
-  data: Data, index_n: np.ndarray, side: int
+  data: Data, index_n: np.ndarray, side: int, has_texts: bool = True
 ) -> tuple[list[Example], list[loading.Skipped]]:
   """Some examples, without those that cannot be used.
 
@@ -68,6 +70,7 @@ def read_at(
     data: the data set.
     index_n: numbers of examples.
     side: in pixels, of scenes that are drawn.
+    has_texts: whether captions are wanted; without, none is looked at.
 
   Returns:
     Examples, and what was skipped.
@@ -76,7 +79,7 @@ def read_at(
     return _scenes(data, index_n, side), []
   found, skipped = [], []
   for i in index_n.tolist():
-    item = loading.load(data, i, lambda image: image)
+    item = loading.load(data, i, lambda image: image, has_texts)
     skipped += item.skipped
     if item.image is None:
       continue
@@ -85,8 +88,8 @@ def read_at(
     split = int(hashed if own is None else own)
     found.append(
       Example(
-        index=i, image=item.image, caption=item.captions[0], group=item.group,
-        split=split, words=item.words,
+        index=i, image=item.image, caption=next(iter(item.captions), ''),
+        group=item.group, split=split, label=item.label, words=item.words,
       )
     )  # fmt: skip
   return found, skipped

@@ -161,7 +161,7 @@ def _check_rows(
   pair_N = stream.column('pair')
   at_n = np.flatnonzero(pair_N == pair_N[0])
   side = source.model.module.config.vision.image_size
-  found, _ = examples_lib.read_at(data, pair_N[:1], side)
+  found, _ = examples_lib.read_at(data, pair_N[:1], side, config.has_texts)
   context = stream.name.partition('.')[2]
   rows = caching.gather(config, source, found, config.layers, [context])
   x_nD = np.concatenate([np.zeros((0, stream.d)), *rows[stream.name].x])
@@ -214,6 +214,7 @@ def _read_config(
   layers: Sequence[int],
 ) -> caching.CacheConfig:
   """What `caching` would be asked for, to have all the rows in a store."""
+  kept = {name.partition('.')[2] for name in store.streams}
   return caching.CacheConfig(
     model=live.model,
     dataset=live.dataset,
@@ -224,6 +225,7 @@ def _read_config(
     dtype=live.read_dtype,
     batch=live.read_batch,
     mesh=config.mesh,
+    contexts=tuple(c for c in caching.CONTEXTS if c in kept),
     **{name: store.about[name] for name in _SAMPLED},
   )
 

@@ -37,13 +37,16 @@ def _positions(
     image=llava_folder.IMAGE, caption=example.caption
   )
   counts = {}
-  for text, images, contexts in (
+  for text, images, held in (
     (shown, [example.image], ('image', 'caption')),
     (example.caption, [], ('text',)),
   ):
+    asked = [context for context in held if context in config.contexts]
+    if not asked:
+      continue
     ids = [model.tokenizer(text)['input_ids']]
     tokens, _, _ = llava_folder.lay_out(model.module.config, ids, [images])
-    for context in contexts:
+    for context in asked:
       n = int(places_lib.mask(tokens, 0, context, said).sum())
       most = 1 if config.pool else config.per_example
       counts[context] = n if most is None else min(n, most)
@@ -70,7 +73,9 @@ def count(
     for start, stop in shards_lib.shard_bounds(
       len(chosen_G), caching.PER_SHARD
     ):
-      found, _ = examples_lib.read_at(data, chosen_G[start:stop], side)
+      found, _ = examples_lib.read_at(
+        data, chosen_G[start:stop], side, config.has_texts
+      )
       for example in found:
         g = np.searchsorted(chosen_G, example.index)
         counts = _positions(config, model, example)
@@ -104,7 +109,9 @@ def make_compute(
 
   def compute(shard: int) -> Rows:
     start, stop = bounds[shard]
-    found, _ = examples_lib.read_at(data, chosen_G[start:stop], side)
+    found, _ = examples_lib.read_at(
+      data, chosen_G[start:stop], side, config.has_texts
+    )
     found = [example for example in found if example.split == _TRAIN]
     rows = caching.gather(config, source, found, config.layers, contexts)
     computed = {}

@@ -1,12 +1,12 @@
 """Where along a model classes can be read off linearly, by probes.
 
 Probes are fitted on `train`, their penalty and the best layer are chosen on
-`val`, and what is reported is measured on another split. Beside every probe
-stand the same probe of shuffled labels, which must be at chance, and the
-accuracy of always naming the commonest class. Layer 0, what the model's vision
-tower gives if the store has it, and streams of other stores are probed and
-tuned alike: how much of a class was there before the language model (arXiv
-2506.04706 §3).
+`val`, or on a tenth of `train` where `val` is reported or empty, and what is
+reported is measured on another split. Beside every probe stand the same probe
+of shuffled labels, which must be at chance, and the accuracy of always naming
+the commonest class. Layer 0, what the model's vision tower gives if the store
+has it, and streams of other stores are probed and tuned alike: how much of a
+class was there before the language model (arXiv 2506.04706 §3).
 """
 
 from collections.abc import Mapping
@@ -42,7 +42,8 @@ class Probed:
   """What one probe of one site and factor reached.
 
   Attributes:
-    val: accuracy on val, at the penalty that is best there.
+    val: accuracy on what is tuned on, at the penalty that is best there.
+    tuned: the split that it is of.
     measures: on the reported split, with intervals over groups.
     shuffled: by measure, one number a shuffle.
   """
@@ -54,6 +55,7 @@ class Probed:
   penalty: float
   columns: int
   val: float
+  tuned: str
   measures: Mapping[str, bootstrap.Estimate]
   chance: bootstrap.Estimate
   shuffled: Mapping[str, np.ndarray]
@@ -134,10 +136,16 @@ def _probe(
     'balanced': classification.balanced(*told),
     'auroc': classification.auroc(*told),
   }
-  if c > _TOP:
-    measures[f'top{_TOP}'] = classification.top(*told, _TOP)
   by_chance = _by_chance(kind, task, penalties[best], config)
   each = lambda f: np.array([f(s_nC, label['test']) for s_nC in by_chance])
+  shuffled = {
+    'top1': each(classification.accuracy),
+    'auroc': each(classification.mean_auroc),
+  }
+  if c > _TOP:
+    is_among = lambda *told: classification.ranks(*told) < _TOP
+    measures[f'top{_TOP}'] = classification.top(*told, _TOP)
+    shuffled[f'top{_TOP}'] = each(lambda *told: is_among(*told).mean())
   commonest = np.bincount(label['train'][label['train'] >= 0]).argmax()
   return Probed(
     factor=factor,
@@ -147,12 +155,10 @@ def _probe(
     penalty=penalties[best],
     columns=int((probe.w_DC != 0).any(1).sum()),
     val=val_R[best],
+    tuned=task.tuned,
     measures=measures,
     chance=bootstrap.mean(label['test'] == commonest, task.group_n),
-    shuffled={
-      'top1': each(classification.accuracy),
-      'auroc': each(classification.mean_auroc),
-    },
+    shuffled=shuffled,
   )
 
 
@@ -172,8 +178,8 @@ def _entries(p: Probed, at: str, split: str) -> Entries:
     )
   n = p.measures['top1'].n
   return found | {
-    f'{at}/val_top1': results.entry(p.val, split='val'),
-    f'{at}/penalty': results.entry(p.penalty, split='val'),
+    f'{at}/val_top1': results.entry(p.val, split=p.tuned),
+    f'{at}/penalty': results.entry(p.penalty, split=p.tuned),
     f'{at}/columns': results.entry(p.columns, split='train'),
     f'{at}/top1/commonest': entry(p.chance),
     f'{at}/balanced/chance': entry(1 / len(p.names), n=n),
@@ -248,7 +254,8 @@ def probe(
   if not probed:
     raise errors.UserError(
       f'No factor of {store_path} has two classes with {least["train"]} rows '
-      f'in train and {least["test"]} in val and in {split}: give more rows.'
+      f'in train and {least["test"]} in val and in {split}: give more rows, '
+      f'of which --rows={config.rows} of train are read at most.'
     )
   entries: Entries = {}
   for p in probed:
@@ -257,6 +264,6 @@ def probe(
   for (factor, kind), p in _best(probed).items():
     at = f'{_PREFIX}/{factor}/{kind}/best'
     entries |= _entries(p, at, split)
-    entries[f'{at}/layer'] = results.entry(p.site.layer, split='val')
+    entries[f'{at}/layer'] = results.entry(p.site.layer, split=p.tuned)
   lines = [_line(p, split) for p in probed]
   return Found(entries, figures_sight.accuracy_by_layer(lines), lines)

@@ -134,7 +134,7 @@ def classes(
 
 def read(
   stream: store_lib.Stream,
-  split: str,
+  split: str | np.ndarray,
   tokens: bool = False,
   most: int | None = None,
   read_rows: Callable[[np.ndarray], np.ndarray] | None = None,
@@ -143,14 +143,14 @@ def read(
 
   Args:
     stream: of a store.
-    split: of store.SPLITS.
+    split: of store.SPLITS, or numbers of rows.
     tokens: whether tokens are rows.
     most: examples, or tokens, at most; spread evenly over the split.
     read_rows: what stands for rows, by their numbers; by default themselves.
   """
   if read_rows is None:
     read_rows = lambda rows_n: stream.take(rows_n).astype(np.float32)
-  rows_n = stream.rows(split)
+  rows_n = stream.rows(split) if isinstance(split, str) else split
   key = 'pair' if 'pair' in stream.spec.columns else 'group'
   example_n = stream.column(key)[rows_n]
   if tokens:

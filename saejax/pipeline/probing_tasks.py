@@ -16,6 +16,8 @@ from saejax.train import probes as probes_lib
 
 STANDARDISE = ('own', 'train')
 _TOWER = 'tower.image'  # What a model's own vision tower gives.
+# What stands for val, of train's groups; drawn apart from the splits.
+_TUNED, _TUNED_SEED = 0.1, 0x7A11
 LEAST = {'train': 10, 'val': 3, 'test': 3}  # Rows of a class that is probed.
 
 
@@ -90,7 +92,8 @@ class Task:
   """Rows of one site and factor, by split; columns of mean 0 and variance 1.
 
   Rows of train have label NONE where they are of no class that is probed; of
-  the other splits, only those of a class are here.
+  the other splits, only those of a class are here. `val` is what is tuned on,
+  of the split `tuned`.
   """
 
   names: tuple[str, ...]
@@ -98,6 +101,7 @@ class Task:
   label: Mapping[str, np.ndarray]
   example_n: np.ndarray  # Of train.
   group_n: np.ndarray  # Of the reported split.
+  tuned: str = 'val'
 
 
 def sites(
@@ -148,6 +152,25 @@ def sites(
   return found
 
 
+def tuned_on(stream: store_lib.Stream, split: str) -> str:
+  """val; train where val is what is reported on, or has no rows."""
+  return 'val' if split != 'val' and len(stream.rows('val')) else 'train'
+
+
+def _parts(stream: store_lib.Stream, split: str) -> dict[str, np.ndarray]:
+  """Numbers of rows to fit on and to tune on: of train and val.
+
+  Without val, a tenth of train's groups is tuned on and not fitted on.
+  """
+  rows = {part: stream.rows(part) for part in ('train', 'val')}
+  if tuned_on(stream, split) == 'val':
+    return rows
+  group_n = stream.column('group')[rows['train']]
+  fractions = (1 - _TUNED, _TUNED, 0.0)
+  part_n = store_lib.assign_splits(group_n, fractions, seed=_TUNED_SEED)
+  return {p: rows['train'][part_n == i] for i, p in enumerate(rows)}
+
+
 def _read(site: Site, config: ProbeConfig, split: str):
   """Rows of a site by split, and the factors of its two streams."""
   fit, seen = (site.store[name] for name in site.streams)
@@ -159,21 +182,24 @@ def _read(site: Site, config: ProbeConfig, split: str):
   take = lambda which, part, most=None: probing_rows.read(
     (fit, seen)[which], part, config.tokens, most, coders[which]
   )
+  parts = _parts(fit, split)
   rows = {
-    'train': take(0, 'train', config.rows),
-    'val': take(0, 'val'),
+    'train': take(0, parts['train'], config.rows),
+    'val': take(0, parts['val']),
     'test': take(1, split),
   }
   for part, which in (('train', 0), ('val', 0), ('test', 1)):
     if not len(rows[part].x_nD):
       name = site.streams[which]
+      hint = ', or measure on val: --split=val' if split == 'test' else ''
       raise errors.UserError(
         f'Stream {name} of {site.store.path} has no rows in '
-        f'{split if part == "test" else part}. Give its store larger splits.'
+        f'{split if part == "test" else part}. Give its store larger splits'
+        f'{hint}.'
       )
   own = rows['train']
   if fit is not seen and config.standardise == 'own':
-    own = take(1, 'train', config.rows)
+    own = take(1, _parts(seen, split)['train'], config.rows)
   return rows, own, labels
 
 
@@ -188,6 +214,7 @@ def tasks(
 ) -> Iterator[tuple[str, Task]]:
   """Each factor of which two classes have enough rows in every split."""
   rows, own, labels = _read(site, config, split)
+  tuned = tuned_on(site.store[site.streams[0]], split)
   by = {'train': rows['train'], 'val': rows['train'], 'test': own}
   x = {part: _standardised(r.x_nD, by[part]) for part, r in rows.items()}
   for factor in config.labels or labels[0]:
@@ -226,6 +253,7 @@ def tasks(
         label={part: label[part][has[part]] for part in x},
         example_n=rows['train'].example_n,
         group_n=rows['test'].group_n[has['test']],
+        tuned=tuned,
       ),
     )
 

@@ -24,6 +24,36 @@ CASES = (
   ),
   ('convert', '--from=vlm-saes:a --to=gguf:b', 'with FORMAT of saejax'),
   *(
+    ('cache_llava', f'--model={{d}}/none {flags}', message)
+    for flags, message in (
+      ('', 'There is no model .*none: expected a folder'),
+      ('--layers=a', '--layers=a: expected whole numbers joined by commas'),
+      ('--prompt=image', 'must hold {image} once, and {caption} once'),
+      ('--per_example=0', '--per_example=0 must be at least 1'),
+      ('--examples=0', '--examples=0 must be at least 1'),
+      ('--pool --per_example=2', '--pool keeps a mean, so leave --per_example'),
+      ('--tower=some', '--tower=some: expected true or false'),
+      ('--tower', 'There is no model .*none: expected a folder'),
+      ('--contexts=', '--contexts= must name some of image, caption, text'),
+      ('--contexts=image,sound', '--contexts=image,sound must name some of im'),
+      ('--contexts=text --tower', '--tower is of images: add image to --cont'),
+      (
+        '--contexts=image --prompt=what',
+        'must hold {image} once, .* of --contexts=image it needs no {caption}',
+      ),
+      ('--contexts=image --prompt={{image}}', 'There is no model .*none'),
+      (
+        '--dataset=classes:path={d}/run',
+        'run has . class folders and no image in them; expected CLASS/IMAGE',
+      ),
+      (
+        '--dataset=classes:path={d}/animals',
+        'has one class, cat, and none to tell it from; expected two at least',
+      ),
+      ('--out={d}/store', 'already holds a finished store'),
+    )
+  ),
+  *(
     ('export_llava', f'--model={{d}}/none {flags}', message)
     for flags, message in (
       ('', 'There is no model .*none: expected a folder'),
@@ -32,6 +62,7 @@ CASES = (
       ('--per_example=0', '--per_example=0 must be at least 1'),
       ('--examples=0', '--examples=0 must be at least 1'),
       ('--tower', 'There is no flag --tower. See --help'),
+      ('--contexts=sound', '--contexts=sound must name some of image, capti'),
       ('--device=quux', '--device=quux cannot be used by torch'),
       ('--out={d}/store', 'already holds a finished store'),
     )

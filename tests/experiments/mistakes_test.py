@@ -10,6 +10,7 @@ import tempfile
 from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
+from PIL import Image
 
 from saejax import io
 from saejax.train import config as config_lib
@@ -291,20 +292,6 @@ CASES = (
     '--model=llava_next --text_width=9',
     'must be a multiple of 64',
   ),
-  *(
-    ('cache_llava', f'--model={{d}}/none {flags}', message)
-    for flags, message in (
-      ('', 'There is no model .*none: expected a folder'),
-      ('--layers=a', '--layers=a: expected whole numbers joined by commas'),
-      ('--prompt=image', 'must hold {image} once, and {caption} once'),
-      ('--per_example=0', '--per_example=0 must be at least 1'),
-      ('--examples=0', '--examples=0 must be at least 1'),
-      ('--pool --per_example=2', '--pool keeps a mean, so leave --per_example'),
-      ('--tower=some', '--tower=some: expected true or false'),
-      ('--tower', 'There is no model .*none: expected a folder'),
-      ('--out={d}/store', 'already holds a finished store'),
-    )
-  ),
   ('train_vlm', '--out={d}/run', 'holds another run. Add --resume'),
 )
 
@@ -324,6 +311,8 @@ class InputsTest(MistakeTest):
     class_stores.write(
       path('prompts'), None, class_stores.prompts(0.1), {'model': 'other'}
     )
+    os.makedirs(path('animals/cat'))
+    Image.new('RGB', (8, 8)).save(path('animals/cat/1.png'))
     loop.train(
       config_lib.TrainConfig(
         store=path('store'), latents=64, k=2, steps=1, batch=16, mesh=(1, 1)

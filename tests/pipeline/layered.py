@@ -24,6 +24,7 @@ def write(
   pool: bool = False,
   strength: float = 3.0,
   tower: float | None = None,
+  splits: tuple[int, ...] = (0, 0, 0, 1, 2),
 ):
   """Writes n examples of TOKENS tokens, or their means; the path.
 
@@ -34,10 +35,11 @@ def write(
     strength: of the classes in layer 1.
     tower: of the classes in what a vision tower gives, where rows are wider;
       None for no such stream.
+    splits: codes of splits, which go round.
   """
   example_N = np.repeat(np.arange(n), TOKENS)
   label_n = np.arange(n) % CLASSES
-  split_n = np.array([0, 0, 0, 1, 2])[np.arange(n) // CLASSES % 5]
+  split_n = np.array(splits)[np.arange(n) // CLASSES % len(splits)]
   label_N = label_n[example_N]
   rng = np.random.default_rng(0)
   names = tuple(f'colour={c}' for c in NAMES)

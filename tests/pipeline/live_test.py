@@ -193,6 +193,23 @@ class LiveTest(parameterized.TestCase):
     )
     self.assertLess(losses[-1], 0.95 * losses[0])
 
+  def test_a_sample_of_images_alone_is_enough_for_images(self):
+    path, streams = f'{self.out}-images', STREAMS[:1]
+    kept = dataclasses.replace(
+      self.given, examples=20, contexts=('image',), prompt='USER: {image}'
+    )
+    caching.cache(kept, path, caching.from_jax)
+    self.assertEqual(store_lib.Store(path).streams, streams)
+    config = dataclasses.replace(self.config(streams=streams), store=path)
+    with mock.patch.object(live_rows, 'streams', wraps=live_rows.streams) as m:
+      live.train(config, self.live(), self.out)
+    whole = self.whole[streams[0]]
+    layout = m.call_args.args[-2]
+    np.testing.assert_array_equal(
+      layout.count_GM[:, 0], np.bincount(whole.column('pair'), minlength=N)
+    )
+    self.assertEqual(layout.totals_M[0], len(whole.rows('train')))
+
   def test_the_dictionary_is_like_any_other_and_says_where_it_is_from(self):
     path = live.train(self.config(epochs=1), self.live(), self.out)
     other = loop.train(
@@ -241,8 +258,8 @@ class LiveTest(parameterized.TestCase):
       live.train(config, self.live(), self.out)
     read = live_rows.examples_lib.read_at
 
-    def changed(data, index_n, side):
-      found, skipped = read(data, index_n, side)
+    def changed(data, index_n, *rest):
+      found, skipped = read(data, index_n, *rest)
       return found[:-1] if len(index_n) > 1 else found, skipped
 
     with (

@@ -116,6 +116,49 @@ class ProbeTest(parameterized.TestCase):
       self.assertFalse(np.array_equal(label_n, own))
       self.assertCountEqual(label_n.tolist(), own.tolist())
 
+  @parameterized.parameters(
+    ((0, 0, 0, 1, 2), 'test', 'val'),
+    ((0, 0, 0, 1, 2), 'val', 'train'),
+    ((0, 0, 0, 1), 'val', 'train'),
+    ((0, 0, 0, 2), 'test', 'train'),
+  )
+  def test_what_is_reported_was_neither_fitted_nor_tuned_on(
+    self, splits, split, tuned
+  ):
+    path = os.path.join(self.create_tempdir().full_path, 'store')
+    store = store_lib.Store(layered.write(path, n=600, splits=splits))
+    config = Config(probes=('means', 'multinomial'), shuffles=2)
+    (site, _) = probing_tasks.sites(store, config, {}, [])
+    rows, _, _ = probing_tasks._read(site, config, split)
+    group = {part: {*r.group_n.tolist()} for part, r in rows.items()}
+    code = {'train': 0, 'val': 1, 'test': 2}
+    own = np.array(splits)[np.arange(600) // layered.CLASSES % len(splits)]
+    every = {name: {*np.flatnonzero(own == c)} for name, c in code.items()}
+    self.assertEqual(group['test'], every[split])
+    self.assertEmpty(group['train'] & group['val'])
+    if tuned == 'val':
+      self.assertEqual(group['train'], every['train'])
+      self.assertEqual(group['val'], every['val'])
+    else:
+      self.assertEqual(group['train'] | group['val'], every['train'])
+      self.assertBetween(len(group['val']) / len(every['train']), 0.05, 0.15)
+    found = probing_layers.probe(path, config, split=split).entries
+    for kind in config.probes:
+      at = f'probe/class/{kind}'
+      self.assertEqual(found[f'{at}/layer01/top1']['value'], 1)
+      self.assertEqual(found[f'{at}/layer01/top1']['split'], split)
+      self.assertLess(found[f'{at}/layer00/top1']['value'], 0.5)
+      for what in ('layer01/penalty', 'layer01/val_top1', 'best/layer'):
+        self.assertEqual(found[f'{at}/{what}']['split'], tuned)
+
+  def test_without_rows_to_measure_on_another_split_is_told(self):
+    path = os.path.join(self.create_tempdir().full_path, 'store')
+    layered.write(path, splits=(0, 0, 1))
+    with self.assertRaisesRegex(
+      errors.UserError, 'no rows in test. Give .* on val: --split=val.$'
+    ):
+      probing_layers.probe(path, Config())
+
   def test_references_stand_beside_and_are_no_layer(self):
     config = Config(probes=('means',), shuffles=2, layers=(0,))
     found = probing_layers.probe(self.pooled, config, references=[self.pooled])
