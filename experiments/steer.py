@@ -79,7 +79,9 @@ flags.DEFINE_integer(
 flags.DEFINE_integer(
   'train_scenes', C.train_scenes, 'That directions are made of, at most.'
 )
-flags.DEFINE_integer('nulls', C.nulls, 'Directions by chance.')
+flags.DEFINE_integer(
+  'nulls', C.nulls, 'Directions by chance; a quarter where tokens turn.'
+)
 flags.DEFINE_integer(
   'rollouts', C.rollouts, 'Scenes of each class that are written about.'
 )

@@ -151,7 +151,7 @@ def steer_config(c: Paper2Config, layer: int, factor: str, sae: str | None):
     classes=steering_scenes.FACTORS[factor][: c.classes],
     sites=('image', 'turned'),
     directions=('adjusted', 'means', *(('sae',) if sae else ()), 'random'),
-    strengths=(0.5, 1.0, 2.0, 3.0),
+    strengths=(0.5, 1.0, 2.0),
     images=c.images,
     captions=c.captions,
     nulls=c.nulls,

@@ -56,7 +56,7 @@ def _measure(config: Config, site: str, s: effects.Subject, made: Made, out):
   harm = effects.kept(
     out,
     f'{site}.damage',
-    lambda: effects.measure_damage(s, site, unit, made.null_ND),
+    lambda: effects.measure_damage(s, site, made.classes, unit, made.null_ND),
   )
   classes = {}
   for c in tqdm.tqdm(made.classes, unit='class', desc=site, disable=None):

@@ -174,13 +174,14 @@ def _adjusted(e: Entering, factor: str) -> np.ndarray:
   )
 
 
-def spans(e: Entering, factor: str) -> tuple[np.ndarray, np.ndarray]:
+def spans(e: Entering, factor: str) -> tuple[np.ndarray, np.ndarray, float]:
   """What classes of other factors span, and what is left of a factor's own.
 
   Classes of few scenes are left out.
 
   Returns:
-    Orthonormal bases, [n, D] each, at a right angle to each other.
+    Orthonormal bases, [n, D] each, at a right angle to each other, and how many
+    times as long the factor's classes were before.
   """
   found = {}
   for name, classes in steering_scenes.FACTORS.items():
@@ -188,7 +189,9 @@ def spans(e: Entering, factor: str) -> tuple[np.ndarray, np.ndarray]:
     found[name] = _adjusted(e, name)[counts_C >= LEAST_SCENES]
   own_cD = found.pop(factor)
   other_nD = steering.span(np.concatenate(list(found.values())))
-  return other_nD, steering.span(steering.without(own_cD, other_nD))
+  left_cD = steering.without(own_cD, other_nD)
+  lost = np.linalg.norm(own_cD) / max(np.linalg.norm(left_cD), 1e-12)
+  return other_nD, steering.span(left_cD), float(lost)
 
 
 def directions(

@@ -184,16 +184,20 @@ def kept_lines(
 
 
 def measure_damage(
-  s: Subject, site: str, unit: Mapping[str, np.ndarray], null_ND: np.ndarray
+  s: Subject,
+  site: str,
+  classes: Sequence[int],
+  unit: Mapping[str, np.ndarray],
+  null_ND: np.ndarray,
 ) -> Arrays:
   """Damage at every strength, by kind of direction.
 
   Returns:
     `val/KIND` [C, K]; `test/KIND` [C, K, rows] by scene, beside `test.tokens`
-    and `test.group` [rows]; `val/null` [N, K]. NaN of classes without a
-    direction.
+    and `test.group` [rows]; `val/null` [N, K]. NaN of classes that are not
+    steered.
   """
-  found: Arrays = {}
+  found, classes = {}, list(classes)
   k, zero_1D = len(s.strength_K), np.zeros((1, null_ND.shape[1]), np.float32)
   for split in ('val', 'test'):
     batches = s.asker.captioned(s.told[split], s.world, s.factor)
@@ -201,10 +205,10 @@ def measure_damage(
     base_r = onward.nats(s.asker.model, told, s.layer, zero_1D)[0]
     tokens_r = onward.lengths(told)
     for kind, unit_CD in unit.items():
-      added = np.nan_to_num(s.ladder(unit_CD))
+      added = s.ladder(unit_CD[classes])
       nats = onward.nats(s.asker.model, told, s.layer, added) - base_r[None]
-      nats_CKr = nats.reshape(len(unit_CD), k, -1)
-      nats_CKr[~np.isfinite(unit_CD).all(1)] = np.nan
+      nats_CKr = np.full((len(unit_CD), k, len(base_r)), np.nan, nats.dtype)
+      nats_CKr[classes] = nats.reshape(len(classes), k, -1)
       found[f'{split}/{kind}'] = (
         nats_CKr.sum(2) / tokens_r.sum() if split == 'val' else nats_CKr
       )

@@ -176,13 +176,14 @@ def _tests(site: Site, config: Config) -> tuple[Entries, list[dict]]:
         float(c.found['wrong'].mean()), n=len(c.found['wrong'])
       ),
     }  # fmt: skip
+  drawn = len(site.harm['val/null'])
   holm = matched_sets.holm(np.array([line['p'] for line in lines]))
   for line, p_holm in zip(lines, holm, strict=True):
     line['p_holm'] = float(p_holm)
     at = f'{_PREFIX}/{site.name}/{tested}/{line["class"]}'
     for key, nulls, tests in (
-      ('p', config.nulls, 1),
-      ('p_holm', config.nulls, len(lines)),
+      ('p', drawn, 1),
+      ('p_holm', drawn, len(lines)),
       ('p_wrong', len(lines) - 1, 1),
     ):
       entries[f'{at}/{key}'] = results.p_entry(

@@ -21,6 +21,7 @@ from saejax.pipeline import steering_effects as effects
 from saejax.pipeline import steering_scenes
 from saejax.pipeline import trained_on
 
+_PART = 4  # Of so many directions by chance one turns tokens.
 _POOL = 4000  # Scenes of val or test that are looked at, at most.
 LEAST_SCENES = directions_lib.LEAST_SCENES
 
@@ -44,7 +45,8 @@ class SteerConfig:
     images: scenes that are asked about, of each class.
     captions: other scenes whose captions are told.
     train_scenes: that directions are made of, at most.
-    nulls: directions by chance, half of them of shuffled labels.
+    nulls: directions by chance, half of them of shuffled labels; a quarter of
+      them where tokens are turned.
     rollouts: scenes of each class that are written about.
     atoms: of sparse decompositions.
     prompt: how a row reads; {image} and {question} are filled in.
@@ -67,7 +69,7 @@ class SteerConfig:
     'adjusted', 'means', 'probe', 'text', 'unembed', 'random',
   )  # fmt: skip
   tested: str = 'adjusted'
-  strengths: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 3.0, 4.0)
+  strengths: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0)
   damage: float = 0.25
   images: int = 16
   captions: int = 32
@@ -244,24 +246,26 @@ def at(
 
   Where tokens are turned, directions are taken without what tells the classes
   of other factors, and so is what is turned: the span of the factor's own
-  classes. Strengths are then shares of the length that a token has in it.
+  classes. A strength of 1 then gives a token the length that it has in there,
+  times what the classes lost by that; little damage is done, so that nearly
+  every strength is asked about, of a part of the directions by chance.
   """
   if site != 'turned':
     return site, s, made
   e = made.entering
-  other_nD, own_nD = directions_lib.spans(e, s.factor)
+  other_nD, own_nD, lost = directions_lib.spans(e, s.factor)
   apart = lambda v_ND: steering_lib.unit(steering_lib.without(v_ND, other_nD))
   unit = {kind: apart(v_CD) for kind, v_CD in made.directions.unit.items()}
   made = dataclasses.replace(
     made,
     directions=dataclasses.replace(made.directions, unit=unit),
-    null_ND=apart(made.null_ND),
+    null_ND=apart(made.null_ND[::_PART]),
   )
   span = onward.Span(
     basis_nD=own_nD.astype(np.float32),
     centre_D=e.image_nD.mean(0).astype(np.float32),
   )
-  return site, dataclasses.replace(s, norm=1.0, span=span), made
+  return site, dataclasses.replace(s, norm=lost, span=span), made
 
 
 def load_sae(config: SteerConfig, model: llava_folder.LLaVA) -> Any:

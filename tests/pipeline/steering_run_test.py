@@ -112,12 +112,14 @@ class SteerTest(parameterized.TestCase):
     )
     self.assertIs(steering_setup.at('image', given, made)[2], made)
     _, s, at = steering_setup.at('turned', given, made)
-    self.assertEqual((s.norm, given.span), (1.0, None))
+    self.assertIsNone(given.span)
+    self.assertGreater(s.norm, 1)
+    self.assertLen(at.null_ND, 5)  # A quarter of 19.
     e, basis_nD = made.entering, s.span.basis_nD
     np.testing.assert_allclose(
       basis_nD @ basis_nD.T, np.eye(len(basis_nD)), atol=1e-5
     )
-    other_nD, _ = steering_directions.spans(e, 'colour')
+    other_nD, *_ = steering_directions.spans(e, 'colour')
     for v_ND in (*at.directions.unit.values(), at.null_ND):
       v_ND = v_ND[np.isfinite(v_ND).all(1)]
       np.testing.assert_allclose(v_ND @ other_nD.T, 0, atol=1e-6)

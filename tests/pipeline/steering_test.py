@@ -138,7 +138,7 @@ class PlantedTest(parameterized.TestCase):
       mock.patch.object(onward, 'nats', reader.nats),
     ):
       s, unit = subject(), {'means': unit_CD}
-      harm = effects.measure_damage(s, 'image', unit, null_ND)
+      harm = effects.measure_damage(s, 'image', classes, unit, null_ND)
       found = {
         NAMES[c]: steering_findings.Class(
           c,
