@@ -25,12 +25,13 @@ Writes to OUT: results.json, explanations.csv, figures/.
 from absl import flags
 
 from saejax import errors
+from saejax import judge_flags
 from saejax import program
 from saejax import results
 from saejax.pipeline import interpreting
 from saejax.pipeline import interpreting_explainers as explainers
-from saejax.pipeline import interpreting_judges as judges
 from saejax.pipeline import interpreting_subject as subject
+from saejax.pipeline import judges
 
 C = subject.InterpretConfig
 J = judges.JudgeConfig
@@ -65,33 +66,10 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_enum('split', C.split, ['test', 'val'], 'Of which they are.')
 flags.DEFINE_integer('seed', C.seed, 'Of what is drawn.')
-flags.DEFINE_string(
-  'judge_url', J.judge_url, 'Endpoint, such as http://localhost:8000/v1.'
-)
-flags.DEFINE_string(
-  'judge_model',
-  J.judge_model,
-  "The judge: its name at --judge_url; else a folder, or an id of the hub's.",
-)
-flags.DEFINE_string(
-  'judge_key', J.judge_key, 'Environment variable that holds its key.'
-)
-flags.DEFINE_string(
-  'judge_revision', J.judge_revision, 'Branch, tag or commit on the hub.'
-)
-flags.DEFINE_string(
-  'judge_device', J.judge_device, 'Where torch runs a judge that runs here.'
-)
-flags.DEFINE_enum(
-  'judge_dtype', J.judge_dtype, judges.DTYPES, 'Of it; auto is as its files.'
-)
-flags.DEFINE_bool('offline', J.offline, 'Never ask the network for the judge.')
 flags.DEFINE_bool(
   'pictures', C.pictures, 'Show the judge images, in place of words.'
 )
-flags.DEFINE_string(
-  'answers', J.answers, 'Folder of answers; OUT/answers by default.'
-)
+judge_flags.define()
 DRY = flags.DEFINE_bool(
   'dry_run', False, 'Print what the judge would take, and ask nothing.'
 )

@@ -8,7 +8,10 @@ the answer begins; or what each image token holds of the factor, apart from what
 it holds of others, is turned to the class, its length kept. Captions of other
 scenes, apart from the names of the factor's classes, tell the damage. A class's
 direction is ranked among --nulls directions by chance, each at the strength
-that does most on other scenes within --damage.
+that does most on other scenes within --damage. With --judge_url, an
+OpenAI-compatible endpoint, or --judge_model alone, a language model that runs
+here on torch, a judge reads which class each rollout tells of; answers are kept
+in OUT/answers.
 Writes to OUT: results.json, classes.csv, rollouts.jsonl, directions.safetensors
 and figures/.
 
@@ -19,9 +22,12 @@ and figures/.
 
 from absl import flags
 
+from saejax import errors
+from saejax import judge_flags
 from saejax import llava_flags
 from saejax import program
 from saejax import results
+from saejax.pipeline import judges
 from saejax.pipeline import onward
 from saejax.pipeline import steering
 from saejax.pipeline import steering_directions
@@ -88,6 +94,7 @@ flags.DEFINE_integer(
 flags.DEFINE_integer('atoms', C.atoms, 'Of sparse decompositions, at most.')
 flags.DEFINE_string('sae', C.sae, 'Folder of an SAE of the layer.')
 flags.DEFINE_integer('seed', C.seed, 'Of what is drawn.')
+judge_flags.define(offline=False)
 RESUME = flags.DEFINE_bool('resume', False, 'Go on with the run in OUT.')
 
 
@@ -97,7 +104,13 @@ def main() -> None:
     strengths=tuple(program.numbers(STRENGTHS, float, None)),
     tested=TESTED.value or (DIRECTIONS.value or [''])[0],
   )
-  found = steering.steer(config, OUT.value, RESUME.value)
+  asked = program.config_from_flags(judges.JudgeConfig)
+  judge = judges.open_judge(asked, OUT.value)
+  if judge and not config.rollouts:
+    raise errors.UserError(
+      'A judge reads rollouts, of which --rollouts=0 asks for none.'
+    )
+  found = steering.steer(config, OUT.value, RESUME.value, judge)
   told = {k: e for k, e in found.items() if '/strength=' not in k}
   print(results.table(told))
   print(OUT.value)

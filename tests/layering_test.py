@@ -50,6 +50,7 @@ ALLOWED = {
   },
   'program': {'store'},
   'training_flags': {'program', 'ops', 'nn', 'train'},
+  'judge_flags': {'pipeline'},
   'llava_flags': {'program', 'store', 'pipeline'},
   'pretrained': set(),
 }  # fmt: skip

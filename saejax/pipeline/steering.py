@@ -15,9 +15,11 @@ import numpy as np
 import tqdm
 
 from saejax import run
+from saejax.data import judge as judge_lib
 from saejax.pipeline import steering_after as after
 from saejax.pipeline import steering_effects as effects
 from saejax.pipeline import steering_findings
+from saejax.pipeline import steering_judged
 from saejax.pipeline import steering_scenes
 from saejax.pipeline import steering_setup
 from saejax.store import files
@@ -73,8 +75,22 @@ def _measure(config: Config, site: str, s: effects.Subject, made: Made, out):
   return steering_findings.Site(site, harm, classes)
 
 
+def _judged(site: steering_findings.Site, config: Config, judge):
+  """The site with what a judge reads in its rollouts."""
+  names = steering_scenes.FACTORS[config.factor]
+  read = lambda c: dataclasses.replace(
+    c,
+    rollouts=steering_judged.judged(judge, c.rollouts, config.factor, names),
+  )
+  of = {name: read(c) for name, c in site.classes.items()}
+  return dataclasses.replace(site, classes=of)
+
+
 def steer(
-  config: Config, out: str, resume: bool = False
+  config: Config,
+  out: str,
+  resume: bool = False,
+  judge: judge_lib.Judge | None = None,
 ) -> dict[str, dict[str, Any]]:
   """Steers, and writes what comes of it; the entries of `results.json`.
 
@@ -84,6 +100,7 @@ def steer(
     config: what is done.
     out: the run's folder.
     resume: whether a run that is there goes on.
+    judge: who reads rollouts, beside what words stand there.
 
   Raises:
     UserError: something is not there, or `out` holds something else.
@@ -105,6 +122,8 @@ def steer(
     _measure(config, *steering_setup.at(s, subject, made), out)
     for s in config.sites
   ]
+  if judge is not None:
+    sites = [_judged(site, config, judge) for site in sites]
   found = steering_findings.findings(config, made, sites, sae, model)
   found.write(out)
   return found.entries

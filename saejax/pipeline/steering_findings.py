@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 import csv
 import dataclasses
+import itertools
 import os
 from typing import Any
 
@@ -16,6 +17,7 @@ from saejax.analysis import steering
 from saejax.models import llava_folder
 from saejax.pipeline import steering_after as after
 from saejax.pipeline import steering_directions as directions_lib
+from saejax.pipeline import steering_judged as judged
 from saejax.pipeline import steering_scenes
 from saejax.pipeline import steering_setup
 from saejax.report import claims_steering
@@ -224,7 +226,8 @@ def _specificity(site: Site, config: Config) -> Entries:
 
 
 def _rollouts(site: Site) -> tuple[Entries, list[dict]]:
-  """How often the words of the target and of the source are written."""
+  """How often the target and the source are written: their words, and what a
+  judge reads there."""
   lines = [
     {'site': site.name, **line}
     for c in site.classes.values()
@@ -234,10 +237,18 @@ def _rollouts(site: Site) -> tuple[Entries, list[dict]]:
     return {}, []
   entries, keys = {}, []
   columns = []
-  for word in ('target', 'source'):
-    for when in ('before', 'after'):
-      keys.append(f'{word}_named/{when}')
-      columns.append([after.names_it(x[word], x[when]) for x in lines])
+  is_judged = 'judged_after' in lines[0]
+  for word, when in itertools.product(('target', 'source'), judged.WHEN):
+    keys.append(f'{word}_named/{when}')
+    columns.append([after.names_it(x[word], x[when]) for x in lines])
+    if is_judged:
+      keys.append(f'{word}_judged/{when}')
+      columns.append([x[word] == x[f'judged_{when}'] for x in lines])
+  if is_judged:
+    keys.append('judge_unread')
+    columns.append(
+      [np.mean([x[f'judged_{w}'] is None for w in judged.WHEN]) for x in lines]
+    )
   group = np.array([line['scene'] for line in lines])
   means = bootstrap.means(np.array(columns, float).T, group)
   for key, e in zip(keys, means, strict=True):

@@ -52,6 +52,12 @@ CASES = (
       ('--nulls=5', '--nulls=5 must be at least 19'),
       ('--prompt=what', '--prompt=.* must hold {image} and {question} once'),
       ('--letters=A', '--letters: name two or more'),
+      ('--judge_url=http://localhost:1/v1', '--judge_url needs --judge_model'),
+      ('--judge_url=me --judge_model=m', '--judge_url=me is no address'),
+      (
+        '--judge_url=http://localhost:1/v1 --judge_model=m --rollouts=0',
+        'A judge reads rollouts, of which --rollouts=0',
+      ),
       ('--dataset=coko:', 'names no kind of data set that is known'),
       ('--dataset=folder:path={d}', 'run holds no table|must be scenes:|no ta'),
       ('--out={d}/run', 'run holds another run. Add --resume'),

@@ -13,8 +13,8 @@ from saejax import errors
 from saejax.data import judge
 from saejax.pipeline import interpreting
 from saejax.pipeline import interpreting_explainers as explainers
-from saejax.pipeline import interpreting_judges as judges
 from saejax.pipeline import interpreting_subject as subject
+from saejax.pipeline import judges
 from tests.data import stub_judge
 from tests.models import parity
 from tests.pipeline import planted_scenes
