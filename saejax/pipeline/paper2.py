@@ -226,7 +226,9 @@ def _report(s: _Study) -> str:
     f'beside them; of each a BatchTopK SAE, trained on tokens of images, of '
     f'the captions after them and of bare captions, with k = {c.k}. Steered at '
     f'each, at the positions of the image, beside {c.nulls} random '
-    'directions. Explanations are the words that are most distinctive '
+    'directions: class means with all else that scenes hold being equal are '
+    'added, or what each token holds of the factor alone is turned to them. '
+    'Explanations are the words that are most distinctive '
     'of the examples of train.'
   )
   judged = [claim(e) for claim in claims_sight.CLAIMS]
