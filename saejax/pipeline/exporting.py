@@ -17,6 +17,7 @@ from saejax import types
 from saejax.models import llava_folder
 from saejax.pipeline import caching
 from saejax.torch_bridge import llava_export
+from saejax.torch_bridge import present
 from saejax.torch_bridge import sae_torch
 
 
@@ -65,14 +66,14 @@ def export(config: ExportConfig, out: str) -> dict[str, int]:
     UserError, StoreError: torch is not there, something cannot be read, or
       `out` holds something else.
   """
-  llava_export.require()
+  present.require('This', '; cache_llava does the same without')
   caching.check(config)
   if config.tower:
     raise errors.UserError(
       "What the vision tower gives is not read from torch: use cache_llava's "
       '--tower.'
     )
-  llava_export.check_device(config.device)
+  present.check_device('--device', config.device)
   return caching.cache(config, out, from_torch)
 
 

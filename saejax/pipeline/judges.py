@@ -12,6 +12,7 @@ from saejax.data import judge as judge_lib
 from saejax.models import checkpoints
 from saejax.models import hub
 from saejax.torch_bridge import judge_torch
+from saejax.torch_bridge import present
 
 DTYPES = ('auto', 'float32', 'bfloat16', 'float16')
 _ANSWERS = 'answers'
@@ -103,12 +104,12 @@ def _local(c: JudgeConfig, cache: str) -> Local:
   """
   found = hub.resolve(c.judge_model, c.judge_revision, c.offline, True)
   checkpoints.files(found.path, _SAFE)
-  judge_torch.require()
+  present.require('A judge that runs here', ', or give --judge_url')
   judge_torch.check_kind(found.path)
   if c.judge_device != 'cpu':
     # JAX, which starts later, would take most of the memory.
     os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
-  judge_torch.check_device(c.judge_device)
+  present.check_device('--judge_device', c.judge_device)
   return Local(
     found.name,
     cache,

@@ -15,30 +15,6 @@ Messages = Sequence[Mapping[str, Any]]
 _ANSWER = '\n\nAnswer:'  # To a model that knows of no chats.
 
 
-def require() -> None:
-  """UserError where torch is not installed."""
-  try:
-    import torch  # noqa: F401
-  except ImportError as e:
-    raise errors.UserError(
-      'A judge that runs here needs torch, which is not installed: run '
-      './launch.sh test --parity or pip install torch, or give --judge_url.'
-    ) from e
-
-
-def check_device(device: str) -> None:
-  """UserError unless torch can compute there."""
-  import torch
-
-  try:
-    torch.zeros(1, device=device)
-  except (RuntimeError, AssertionError, NotImplementedError) as e:
-    raise errors.UserError(
-      f'--judge_device={device} cannot be used by torch ({_why(e)}): try cpu '
-      'or cuda.'
-    ) from e
-
-
 def check_kind(path: str) -> None:
   """UserError unless a folder's config is of a language model."""
   import transformers

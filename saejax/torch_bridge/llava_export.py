@@ -23,30 +23,6 @@ class _Enough(Exception):
   """The last layer that was asked for has been seen."""
 
 
-def require() -> None:
-  """UserError where torch is not installed."""
-  try:
-    import torch  # noqa: F401
-  except ImportError as e:
-    raise errors.UserError(
-      'This needs torch, which is not installed: run ./launch.sh test --parity '
-      'or pip install torch; cache_llava does the same without.'
-    ) from e
-
-
-def check_device(device: str) -> None:
-  """UserError unless torch can compute there."""
-  import torch
-
-  try:
-    torch.zeros(1, device=device)
-  except (RuntimeError, AssertionError, NotImplementedError) as e:
-    why = str(e).strip().splitlines()[0].rstrip('.')
-    raise errors.UserError(
-      f'--device={device} cannot be used by torch ({why}): try cpu or cuda.'
-    ) from e
-
-
 def load(path: str, dtype: str = 'float32', device: str = 'cpu') -> Any:
   """A model from a folder in Hugging Face layout, ready to run.
 

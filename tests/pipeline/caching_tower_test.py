@@ -152,7 +152,7 @@ class TowerTest(parameterized.TestCase):
 
   def test_torch_does_not_read_it(self):
     with (
-      mock.patch.object(exporting.llava_export, 'require'),
+      mock.patch.object(exporting.present, 'require'),
       self.assertRaisesRegex(errors.UserError, "use cache_llava's --tower"),
     ):
       exporting.export(self.config(exporting.ExportConfig), self.out)
