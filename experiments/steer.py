@@ -5,15 +5,14 @@ scenes hold being equal (adjusted), weights of probes, of bare captions, of the
 unembedding, of an SAE, and by chance. Scenes of other classes are asked about,
 edited in three ways: a direction is added at the image's positions, or where
 the answer begins; or what each image token holds of the factor, apart from what
-it holds of others, is turned to the class, its length kept. Captions of other
+it holds of others, is turned to the class. Captions of other
 scenes, apart from the names of the factor's classes, tell the damage. A class's
 direction is ranked among --nulls directions by chance, each at the strength
 that does most on other scenes within --damage. With --judge_url, an
 OpenAI-compatible endpoint, or --judge_model alone, a language model that runs
 here on torch, a judge reads which class each rollout tells of; answers are kept
-in OUT/answers.
-Writes to OUT: results.json, classes.csv, rollouts.jsonl, directions.safetensors
-and figures/.
+in OUT/answers. Writes to OUT: results.json, classes.csv, rollouts.jsonl,
+directions.safetensors, turned.safetensors and figures/.
 
   ./launch.sh steer --layer=1 --factor=colour --out=runs/steered
   ./launch.sh steer --layer=3 --factor=shape --sae=runs/sae/sae \\
@@ -73,7 +72,8 @@ STRENGTHS = flags.DEFINE_list(
   'strengths',
   [f'{k:g}' for k in C.strengths],
   'In units of the mean length of an image token, rising; where the image is '
-  'turned, of the length that each token holds of the factor.',
+  'turned, of the length that each token holds of the factor, times what its '
+  'classes lost to other factors.',
 )
 flags.DEFINE_float(
   'damage', C.damage, 'That a strength may do on val, in nats per token.'

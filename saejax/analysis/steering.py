@@ -45,7 +45,7 @@ def adjusted_differences(
 
   Args:
     x_nD: rows.
-    label_n: the class of each.
+    label_n: the class of each; none is below 0.
     classes: C.
     beside_nF: anything else that may matter; a constant is added.
 

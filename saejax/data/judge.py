@@ -10,12 +10,15 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
 import hashlib
+import http.client
 import json
 import os
+import re
 import time
 from typing import Any
 from typing import Protocol
 import urllib.error
+import urllib.parse
 import urllib.request
 
 from saejax import errors
@@ -105,7 +108,7 @@ class Endpoint:
       except urllib.error.HTTPError as e:
         if e.code not in _PASSING or turn == _TRIES - 1:
           raise _refused(self, e, pictures(messages)) from e
-      except (OSError, TimeoutError) as e:
+      except (OSError, http.client.HTTPException) as e:
         if turn == _TRIES - 1:
           raise errors.UserError(
             f'{self.url} cannot be reached '
@@ -126,7 +129,13 @@ class Answer:
 
 def check(url: str) -> None:
   """UserError for what is no address."""
-  if not url.startswith(('http://', 'https://')):
+  try:
+    parts = urllib.parse.urlsplit(url)
+    is_address = bool(parts.hostname) and parts.port != 0
+  except ValueError:
+    is_address = False
+  is_address = is_address and not re.search(r'\s', url)
+  if not is_address or not url.startswith(('http://', 'https://')):
     raise errors.UserError(
       f'--judge_url={url} is no address: write http://HOST:PORT/v1 or https://….'
     )
@@ -241,7 +250,10 @@ def _text(endpoint: Endpoint, raw: bytes) -> tuple[str, int]:
   """The words of a response, and the tokens it says it took."""
   try:
     found = json.loads(raw)
-    text = found['choices'][0]['message']['content']
+    first = found['choices'][0]
+    # What was cut short is no answer: a thought that did not end.
+    is_whole = first.get('finish_reason') != 'length'
+    text = first['message']['content'] if is_whole else ''
     used = (found.get('usage') or {}).get('total_tokens') or 0
     return str(text or ''), int(used)
   except (ValueError, KeyError, IndexError, TypeError) as e:

@@ -102,14 +102,14 @@ def _local(c: JudgeConfig, cache: str) -> Local:
   Raises:
     UserError: torch is not there, or no such model.
   """
-  found = hub.resolve(c.judge_model, c.judge_revision, c.offline, True)
-  checkpoints.files(found.path, _SAFE)
   present.require('A judge that runs here', ', or give --judge_url')
-  judge_torch.check_kind(found.path)
   if c.judge_device != 'cpu':
     # JAX, which starts later, would take most of the memory.
     os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
   present.check_device('--judge_device', c.judge_device)
+  found = hub.resolve(c.judge_model, c.judge_revision, c.offline, True)
+  checkpoints.files(found.path, _SAFE)
+  judge_torch.check_kind(found.path)
   return Local(
     found.name,
     cache,

@@ -225,9 +225,10 @@ def _report(s: _Study) -> str:
     f'Layers {", ".join(map(str, c.layers))} of width {s.width}, layer 0 '
     f'beside them; of each a BatchTopK SAE, trained on tokens of images, of '
     f'the captions after them and of bare captions, with k = {c.k}. Steered at '
-    f'each, at the positions of the image, beside {c.nulls} random '
-    'directions: class means with all else that scenes hold being equal are '
-    'added, or what each token holds of the factor alone is turned to them. '
+    'each, at the positions of the image: class means with all else that '
+    'scenes hold being equal are added, or what each token holds of the factor '
+    f'alone is turned to them; beside {c.nulls} random directions, and a '
+    'quarter as many where tokens are turned. '
     'Explanations are the words that are most distinctive '
     'of the examples of train.'
   )

@@ -188,7 +188,7 @@ def _entries(p: Probed, at: str, split: str) -> Entries:
 
 
 def _best(probed: Sequence[Probed]) -> dict[tuple[str, str], Probed]:
-  """Of each factor and kind, the layer whose accuracy on val is highest.
+  """Of each factor and kind, the layer that is best on what is tuned on.
 
   Of equals the first; codes of an SAE are a kind of their own.
   """
@@ -210,7 +210,7 @@ def _line(p: Probed, split: str) -> dict[str, Any]:
     'layer': '' if p.site.layer is None else p.site.layer,
     'is_sae': int(p.site.sae is not None), 'classes': len(p.names),
     'n': p.measures['top1'].n, 'split': split, 'penalty': p.penalty,
-    'columns': p.columns, 'val_top1': p.val,
+    'columns': p.columns, 'tuned': p.tuned, 'val_top1': p.val,
   }  # fmt: skip
   for name in ('top1', 'balanced', 'auroc'):
     e = p.measures[name]
@@ -254,8 +254,8 @@ def probe(
   if not probed:
     raise errors.UserError(
       f'No factor of {store_path} has two classes with {least["train"]} rows '
-      f'in train and {least["test"]} in val and in {split}: give more rows, '
-      f'of which --rows={config.rows} of train are read at most.'
+      f'in train, {least["val"]} to tune on and {least["test"]} in {split}: '
+      f'give more rows, of which --rows={config.rows} of train are read.'
     )
   entries: Entries = {}
   for p in probed:

@@ -188,14 +188,14 @@ def _read(site: Site, config: ProbeConfig, split: str):
     'val': take(0, parts['val']),
     'test': take(1, split),
   }
+  of = {'train': 'train', 'val': tuned_on(fit, split), 'test': split}
   for part, which in (('train', 0), ('val', 0), ('test', 1)):
     if not len(rows[part].x_nD):
       name = site.streams[which]
       hint = ', or measure on val: --split=val' if split == 'test' else ''
       raise errors.UserError(
-        f'Stream {name} of {site.store.path} has no rows in '
-        f'{split if part == "test" else part}. Give its store larger splits'
-        f'{hint}.'
+        f'Stream {name} of {site.store.path} has no rows in {of[part]}. Give '
+        f'its store larger splits{hint}.'
       )
   own = rows['train']
   if fit is not seen and config.standardise == 'own':

@@ -24,7 +24,7 @@ from saejax.pipeline import steering_scenes
 from saejax.pipeline import steering_setup
 from saejax.store import files
 
-DIRECTIONS = 'directions.safetensors'
+DIRECTIONS, TURNED = 'directions.safetensors', 'turned.safetensors'
 Config, Made = steering_setup.SteerConfig, steering_setup.Made
 
 
@@ -118,10 +118,17 @@ def steer(
     os.path.join(out, DIRECTIONS),
     made.directions.arrays() | {'image_token_norm': np.float32(subject.norm)},
   )
-  sites = [
-    _measure(config, *steering_setup.at(s, subject, made), out)
-    for s in config.sites
-  ]
+  sites = []
+  for name in config.sites:
+    site, s, own = steering_setup.at(name, subject, made)
+    if s.span is not None:
+      files.write_arrays(
+        os.path.join(out, TURNED),
+        own.directions.arrays()
+        | {'basis': s.span.basis_nD, 'centre': s.span.centre_D,
+           'scale': np.float32(s.norm)},
+      )  # fmt: skip
+    sites.append(_measure(config, site, s, own, out))
   if judge is not None:
     sites = [_judged(site, config, judge) for site in sites]
   found = steering_findings.findings(config, made, sites, sae, model)

@@ -2,9 +2,9 @@
 
 Specificity is asked where there is something to be specific about: of classes
 whose direction turns at least half of the answers on val, at the least strength
-that does. "What shape is the red
-thing" has no good answer once the thing is blue: beside, questions are asked
-without the class that is turned, which is a wording that models may not know.
+that does. "What shape is the red thing" has no good answer once the thing is
+blue: beside, questions are asked without the class that is turned, which is a
+wording that models may not know.
 """
 
 from collections.abc import Sequence
@@ -152,5 +152,5 @@ def rollouts(
 
 
 def names_it(word: str, text: str) -> bool:
-  """Whether a word stands in a text: the judge of rollouts."""
+  """Whether a word stands in a text: what judges rollouts without a model."""
   return f' {word.lower()} ' in f' {text.lower()} '

@@ -34,11 +34,8 @@ from saejax.pipeline import steering_scenes
 from saejax.train import probes
 
 KINDS = ('adjusted', 'means', 'probe', 'text', 'unembed', 'sae', 'random')
-RAW = (
-  'adjusted',
-  'means',
-  'text',
-)  # Whose lengths are those of the residual stream.
+# Whose lengths are those of the residual stream.
+RAW = ('adjusted', 'means', 'text')
 LEAST_SCENES = 10  # Of a class in train, for it to have a direction.
 _VAL = 4  # Of so many scenes one is held out, to choose penalty and concept.
 
@@ -174,14 +171,14 @@ def _adjusted(e: Entering, factor: str) -> np.ndarray:
   )
 
 
-def spans(e: Entering, factor: str) -> tuple[np.ndarray, np.ndarray, float]:
-  """What classes of other factors span, and what is left of a factor's own.
+def own_span(e: Entering, factor: str) -> tuple[np.ndarray, float]:
+  """What classes of a factor span, without what those of other factors do.
 
   Classes of few scenes are left out.
 
   Returns:
-    Orthonormal bases, [n, D] each, at a right angle to each other, and how many
-    times as long the factor's classes were before.
+    An orthonormal basis [n, D], and how many times as long the classes were
+    before.
   """
   found = {}
   for name, classes in steering_scenes.FACTORS.items():
@@ -191,7 +188,7 @@ def spans(e: Entering, factor: str) -> tuple[np.ndarray, np.ndarray, float]:
   other_nD = steering.span(np.concatenate(list(found.values())))
   left_cD = steering.without(own_cD, other_nD)
   lost = np.linalg.norm(own_cD) / max(np.linalg.norm(left_cD), 1e-12)
-  return other_nD, steering.span(left_cD), float(lost)
+  return steering.span(left_cD), float(lost)
 
 
 def directions(

@@ -3,7 +3,8 @@
 Efficacy is the probability of the target's letter or name, over scenes of other
 classes; damage the rise of the negative log-likelihood of captions of other
 scenes, in nats per token, those apart that name a class of the factor.
-Strengths are in units of the mean length of an image token at the layer.
+Strengths are in units of the mean length of an image token at the layer, or,
+where tokens are turned, of the length that each has in what is turned.
 """
 
 from collections.abc import Callable

@@ -44,11 +44,14 @@ def messages(
 def named(answer: str, names: Sequence[str]) -> str | None:
   """The class that an answer names, 'none', or None if it cannot be read.
 
-  Of several the last counts, as a judge may think aloud.
+  Its last line counts, as a judge may think aloud, if it names but one.
   """
-  told = '|'.join(map(re.escape, (*names, _NONE)))
-  found = re.findall(rf'\b(?:{told})\b', answer.lower())
-  return found[-1] if found else None
+  last = (answer.strip().splitlines() or [''])[-1]
+  # Longer names first: light blue is not blue.
+  known = sorted((*names, _NONE), key=len, reverse=True)
+  told = '|'.join(map(re.escape, known))
+  found = set(re.findall(rf'\b(?:{told})\b', last.lower()))
+  return found.pop() if len(found) == 1 else None
 
 
 def judged(
@@ -66,15 +69,15 @@ def judged(
     names: of its classes.
 
   Returns:
-    The lines, each with `judged_before` and `judged_after`: a class, 'none', or
-    null for an answer that cannot be read.
+    The lines, each with `judge`, its name, and `judged_before` and
+    `judged_after`: a class, 'none', or null for an answer that cannot be read.
 
   Raises:
     UserError: who is asked cannot answer.
   """
   found = []
   for line in tqdm.tqdm(lines, unit='text', desc='judging', disable=None):
-    own = {}
+    own = {'judge': judge.model}
     for when in WHEN:
       asked = messages(line['asked'], line[when], factor, names)
       answer = judge_lib.ask(judge, asked).text

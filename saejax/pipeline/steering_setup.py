@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 import dataclasses
+import math
 from typing import Any
 
 import jax
@@ -20,6 +21,7 @@ from saejax.pipeline import steering_directions as directions_lib
 from saejax.pipeline import steering_effects as effects
 from saejax.pipeline import steering_scenes
 from saejax.pipeline import trained_on
+from saejax.report import claims_steering
 
 _PART = 4  # Of so many directions by chance one turns tokens.
 _POOL = 4000  # Scenes of val or test that are looked at, at most.
@@ -40,13 +42,14 @@ class SteerConfig:
     directions: kinds, of `steering_directions.KINDS`.
     tested: the kind that is held against directions by chance.
     strengths: in units of the mean length of an image token; where tokens are
-      turned, of the length that each has in what is turned.
+      turned, of the length that each has in what is turned, times what the
+      classes lost to other factors.
     damage: that a strength may do, in nats per token.
     images: scenes that are asked about, of each class.
     captions: other scenes whose captions are told.
     train_scenes: that directions are made of, at most.
-    nulls: directions by chance, half of them of shuffled labels; a quarter of
-      them where tokens are turned.
+    nulls: directions by chance, half of them of shuffled labels; where tokens
+      are turned a quarter of them, or as many as a class needs to pass.
     rollouts: scenes of each class that are written about.
     atoms: of sparse decompositions.
     prompt: how a row reads; {image} and {question} are filled in.
@@ -244,22 +247,25 @@ def at(
 ) -> tuple[str, effects.Subject, Made]:
   """A site with who is asked there, and directions as they are taken there.
 
-  Where tokens are turned, directions are taken without what tells the classes
-  of other factors, and so is what is turned: the span of the factor's own
-  classes. A strength of 1 then gives a token the length that it has in there,
-  times what the classes lost by that; little damage is done, so that nearly
-  every strength is asked about, of a part of the directions by chance.
+  What is turned is the span of the factor's classes without what tells those of
+  other factors, and directions, those by chance among them, are taken within
+  it. A strength of 1 then gives a token the length that it has in there, times
+  what the classes lost by that. Little damage is done, so that nearly every
+  strength is asked about, of a part of the directions by chance.
   """
   if site != 'turned':
     return site, s, made
   e = made.entering
-  other_nD, own_nD, lost = directions_lib.spans(e, s.factor)
-  apart = lambda v_ND: steering_lib.unit(steering_lib.without(v_ND, other_nD))
-  unit = {kind: apart(v_CD) for kind, v_CD in made.directions.unit.items()}
+  own_nD, lost = directions_lib.own_span(e, s.factor)
+  within = lambda v_ND: steering_lib.unit(v_ND @ own_nD.T @ own_nD)
+  unit = {kind: within(v_CD) for kind, v_CD in made.directions.unit.items()}
+  # As many as a class needs to pass, corrected for all of them.
+  least = math.ceil(len(made.classes) / claims_steering.LEVEL)
+  every = max(len(made.null_ND) // max(least, len(made.null_ND) // _PART), 1)
   made = dataclasses.replace(
     made,
     directions=dataclasses.replace(made.directions, unit=unit),
-    null_ND=apart(made.null_ND[::_PART]),
+    null_ND=within(made.null_ND[::every]),
   )
   span = onward.Span(
     basis_nD=own_nD.astype(np.float32),

@@ -34,7 +34,7 @@ def efficacy_damage(points: Points) -> figures.Figure:
   sites = list(dict.fromkeys(p['site'] for p in points))
   kinds = list(dict.fromkeys(p['direction'] for p in points))
   ends = [e for p in points for e in (p['damage_low'], p['damage_high'])]
-  most = min(ends, default=0) - 0.02, max([*ends, 0.1]) * 1.1
+  most = min([*ends, 0]) - 0.02, max([*ends, 0.1]) * 1.1
   ticks = [t for t in (-1, 0, 0.1, 0.3, 1, 10) if most[0] <= t <= most[1]]
   with rc_context(figures.STYLE):
     drawing, axes = figures.panels(max(len(sites), 1), height=3.2)
@@ -51,7 +51,7 @@ def efficacy_damage(points: Points) -> figures.Figure:
           marker='o', markersize=3.5, linewidth=1.2, elinewidth=0.7,
         )  # fmt: skip
       ax.set_xscale('symlog', linthresh=0.1)
-      ax.set_xlim(min(0, most[0]), most[1])
+      ax.set_xlim(*most)
       ax.set_xticks(ticks, [f'{t:g}' for t in ticks])
       ax.minorticks_off()
       ax.set_ylim(-0.02, 1.02)

@@ -121,6 +121,14 @@ def prompt_ids(tokenizer: Any, messages: Messages) -> list[int]:
   ) from why
 
 
+def own_answer(tokenizer: Any, said: str) -> str:
+  """What was said, less the questions of its own that a model which knows of no
+  chats goes on with."""
+  said = said.strip()
+  has_chats = getattr(tokenizer, 'chat_template', None)
+  return said if has_chats else said.split('\n\n')[0]
+
+
 def _greedy(model: Any, tokenizer: Any, most: int) -> Any:
   """How to generate: of the folder's own settings only where answers end."""
   import transformers
@@ -182,6 +190,6 @@ def speaker(
         '--judge_dtype=bfloat16, or a smaller one.'
       ) from e
     said = tokenizer.decode(out_1T[0, len(ids) :], skip_special_tokens=True)
-    return said.strip(), out_1T.shape[1]
+    return own_answer(tokenizer, said), out_1T.shape[1]
 
   return say

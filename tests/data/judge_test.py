@@ -1,5 +1,7 @@
 """Answers are asked for once, kept, and told from what is none."""
 
+import dataclasses
+import json
 import os
 from unittest import mock
 
@@ -77,8 +79,23 @@ class JudgeTest(parameterized.TestCase):
       url = stub.url
     with self.assertRaisesRegex(errors.UserError, 'cannot be reached'):
       judge.ask(self.endpoint(url), ASK)
+
+  @parameterized.parameters(
+    'localhost:8000', 'http://', 'http://localhost:abc/v1', 'http://a b/v1'
+  )
+  def test_what_is_no_address_is_told(self, url):
+    judge.check('https://localhost:8000/v1')
     with self.assertRaisesRegex(errors.UserError, 'is no address'):
-      judge.check('localhost:8000')
+      judge.check(url)
+
+  def test_what_was_cut_short_is_no_answer(self):
+    reply = lambda why: json.dumps(
+      {'choices': [{'message': {'content': 'so blue'}, 'finish_reason': why}]}
+    ).encode()
+    for why, text in (('length', ''), ('stop', 'so blue'), (None, 'so blue')):
+      with stub_judge.serve(lambda _, why=why: reply(why)) as stub:
+        e = dataclasses.replace(self.endpoint(stub.url), model=str(why))
+        self.assertEqual(judge.ask(e, ASK).text, text)
 
   def test_a_torn_file_is_asked_again(self):
     with stub_judge.serve(lambda _: 'yes') as stub:

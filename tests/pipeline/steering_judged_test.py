@@ -73,7 +73,8 @@ class JudgedTest(parameterized.TestCase):
 
   @parameterized.parameters(
     ('Blue.', 'blue'), ('none', 'none'), ('light blue', 'light blue'),
-    ('Not red; blue', 'blue'), ('bluebell', None), ('', None),
+    ('Not red; blue', None), ('It is red?\nNo.\nblue', 'blue'),
+    ('bluebell', None), ('', None),
   )  # fmt: skip
   def test_answers_are_read(self, answer, expected):
     names = sorted(NAMES, key=len)

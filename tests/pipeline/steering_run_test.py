@@ -15,11 +15,12 @@ from saejax import errors
 from saejax import io
 from saejax import nn
 from saejax import results
+from saejax.analysis import steering as steering_lib
 from saejax.models import llava_folder
 from saejax.pipeline import llava_models
 from saejax.pipeline import steering
 from saejax.pipeline import steering_after
-from saejax.pipeline import steering_directions
+from saejax.pipeline import steering_scenes
 from saejax.pipeline import steering_setup
 
 
@@ -114,15 +115,22 @@ class SteerTest(parameterized.TestCase):
     _, s, at = steering_setup.at('turned', given, made)
     self.assertIsNone(given.span)
     self.assertGreater(s.norm, 1)
-    self.assertLen(at.null_ND, 5)  # A quarter of 19.
+    self.assertLen(at.null_ND, 19)  # 40 would let one of two pass.
     e, basis_nD = made.entering, s.span.basis_nD
     np.testing.assert_allclose(
       basis_nD @ basis_nD.T, np.eye(len(basis_nD)), atol=1e-5
     )
-    other_nD, *_ = steering_directions.spans(e, 'colour')
+    shape_CD = steering_lib.adjusted_differences(
+      e.image_nD, e.shown.label['shape'], 10,
+      steering_scenes.beside(e.shown, 'shape'),
+    )  # fmt: skip
+    shape_nD = shape_CD[np.bincount(e.shown.label['shape'], minlength=10) >= 10]
     for v_ND in (*at.directions.unit.values(), at.null_ND):
       v_ND = v_ND[np.isfinite(v_ND).all(1)]
-      np.testing.assert_allclose(v_ND @ other_nD.T, 0, atol=1e-6)
+      left_NF = v_ND @ steering_lib.unit(shape_nD).T
+      self.assertLess(np.abs(left_NF).max(), 0.05)  # But for what is tiny.
+      within_ND = v_ND @ basis_nD.T @ basis_nD
+      np.testing.assert_allclose(within_ND, v_ND, atol=1e-5)
       np.testing.assert_allclose(np.linalg.norm(v_ND, axis=1), 1, rtol=1e-5)
     # A class's own direction is within what is turned.
     red_D = at.directions.unit['adjusted'][0]

@@ -83,6 +83,12 @@ class JudgeTorchTest(parameterized.TestCase):
       plain('unit of red\n\nfires circle\n\nAnswer:')['input_ids'],
     )
 
+  def test_what_knows_of_no_chats_answers_one_question(self):
+    said = ' red\nor so\n\nWhat is it?\n\nAnswer: blue\n'
+    plain, chats = self.tokenizer(None), self.tokenizer(tiny_judge.TEMPLATE)
+    self.assertEqual(judge_torch.own_answer(plain, said), 'red\nor so')
+    self.assertEqual(judge_torch.own_answer(chats, said), said.strip())
+
   def test_a_template_without_system_gets_one_message(self):
     tokenizer = self.tokenizer(tiny_judge.NO_SYSTEM)
     self.assertEqual(
