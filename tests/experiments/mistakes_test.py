@@ -107,6 +107,11 @@ class FlagsTest(MistakeTest):
     defined = programs.defined_flags(source)
     for group in re.findall(r'llava_flags\.(\w+_flags)\(', source):
       defined += programs.llava_flags_of(group)
+    if 'judge_flags.define(' in source:
+      judge = (server.ROOT / 'saejax' / 'judge_flags.py').read_text()
+      defined += programs.defined_flags(judge)
+    if 'judge_flags.define(offline=False)' in source:
+      defined.remove('offline')  # It is the model's.
     if 'mesh_flag()' in source:
       defined.append('mesh')
     if 'process_flags()' in source:
